@@ -1,0 +1,1 @@
+"""The built-in named programs: a folder each, with source, manifest, module and page."""

@@ -1,0 +1,1 @@
+"""Password hashes with bcrypt, computed away from the event loop."""

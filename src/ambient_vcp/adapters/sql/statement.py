@@ -1,0 +1,97 @@
+"""Constant SQL: one text where the dialects agree, fragments where they do not.
+
+Everything here happens once, at import. Values reach the database only as bound parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+_SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
+_POSTGRESQL = PGDialect_psycopg()
+
+
+class Dialect(StrEnum):
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL that the dialects spell differently."""
+
+    sqlite: str
+    postgresql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement in the driver's own parameter style, for each dialect."""
+
+    sqlite: str
+    postgresql: str
+
+
+NOW = Fragment("(SELECT vcp_now_ms())", "(SELECT vcp_now_ms())")
+"""The database's clock, read once per statement so that an index can be searched with it."""
+
+LEAST = Fragment("min", "least")
+GREATEST = Fragment("max", "greatest")
+LOCK = Fragment("", "FOR NO KEY UPDATE")
+LOCK_FREE_ONES = Fragment("", "FOR NO KEY UPDATE SKIP LOCKED")
+
+_COMMON = {
+    "now": NOW,
+    "least": LEAST,
+    "greatest": GREATEST,
+    "lock": LOCK,
+    "lock_free_ones": LOCK_FREE_ONES,
+}
+_PG_TYPES = {"text": "text", "int": "bigint", "real": "double precision"}
+
+
+def json_rows(parameter: str, **columns: str) -> Fragment:
+    """A sub-select over a JSON array of arrays bound to ``parameter``.
+
+    Args:
+        parameter: name of the bound parameter.
+        columns: name and type (``text``, ``int`` or ``real``) of each column, in order.
+    """
+    sqlite = ", ".join(f"value ->> {index} AS {name}" for index, name in enumerate(columns))
+    postgresql = ", ".join(
+        f"(v ->> {index})::{_PG_TYPES[kind]} AS {name}"
+        for index, (name, kind) in enumerate(columns.items())
+    )
+    return Fragment(
+        f"(SELECT {sqlite} FROM json_each(:{parameter}))",  # noqa: S608  # constants, at import
+        f"(SELECT {postgresql} FROM jsonb_array_elements(CAST(:{parameter} AS jsonb)) AS e(v))",  # noqa: S608  # constants, at import
+    )
+
+
+def json_list(parameter: str) -> Fragment:
+    """A sub-select over a JSON array of texts bound to ``parameter``, for ``IN``."""
+    return Fragment(
+        f"(SELECT value FROM json_each(:{parameter}))",  # noqa: S608  # constants, at import
+        f"(SELECT jsonb_array_elements_text(CAST(:{parameter} AS jsonb)))",
+    )
+
+
+def sql(template: str, **fragments: Fragment) -> Statement:
+    """Compile a template in which ``{name}`` stands for a fragment and ``:name`` for a parameter."""
+    known = _COMMON | fragments
+    lite = template.format(**{name: item.sqlite for name, item in known.items()})
+    post = template.format(**{name: item.postgresql for name, item in known.items()})
+    return Statement(
+        sqlite=str(text(lite).compile(dialect=_SQLITE)),
+        postgresql=str(text(post).compile(dialect=_POSTGRESQL)),
+    )
+
+
+def each(*, sqlite: str, postgresql: str) -> Statement:
+    """A statement that the dialects spell too differently for one template."""
+    return Statement(sqlite=sql(sqlite).sqlite, postgresql=sql(postgresql).postgresql)

@@ -1,0 +1,60 @@
+"""Tasks come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from ambient_vcp.adapters.sql.session import json_text
+from ambient_vcp.adapters.sql.specs import EncodedSpec, encode, insert_specs
+from ambient_vcp.adapters.sql.statement import json_rows, sql
+from ambient_vcp.adapters.sql.tasks.base import Stage
+from ambient_vcp.domain.errors import ConflictError
+from ambient_vcp.domain.tasks.spec import NewTask
+
+_INSERT_TASKS = sql(
+    """INSERT INTO tasks (id, account_id, spec_digest, state, created_at_ms, updated_at_ms,
+        next_check_at_ms, execution_ms, independence_waived)
+    SELECT r.id, r.account_id, r.spec_digest, 'pending', {now}, {now}, {now} + r.wait_ms,
+        r.execution_ms, CAST(:waived AS int)
+    FROM {rows} AS r WHERE 1 = 1
+    ON CONFLICT DO NOTHING""",
+    rows=json_rows(
+        "rows", id="text", account_id="text", spec_digest="text", wait_ms="int", execution_ms="int"
+    ),
+)
+_INSERT_SLOTS = sql(
+    """INSERT INTO slots (task_id, slot, purpose, state, not_before_ms, waiting_since_ms)
+    SELECT r.task_id, r.slot, 'primary', 'waiting', {now}, {now} FROM {rows} AS r""",
+    rows=json_rows("rows", task_id="text", slot="int"),
+)
+
+
+class Intake(Stage):
+    """Methods of the ``TaskStore`` port that store new tasks."""
+
+    __slots__ = ()
+
+    def insert(self, tasks: Sequence[NewTask], *, independence_waived: bool) -> None:
+        encoded: dict[int, EncodedSpec] = {}
+        rows = []
+        slots = []
+        for task in tasks:
+            spec = task.spec
+            # One object is often shared by a whole batch; it lives as long as ``tasks`` does.
+            known = encoded.get(id(spec)) or encoded.setdefault(id(spec), encode(spec))
+            times = spec.timeouts
+            wait_ms = min(times.queue_ms, times.total_ms)
+            rows.append((task.id, task.account_id, known.digest, wait_ms, times.execution_ms))
+            slots += [(task.id, index) for index in range(spec.verification.replicas)]
+        if not rows:
+            return
+        fresh = insert_specs(self._session, self._work.specs, encoded.values())
+        for item in fresh:
+            self._work.callbacks.append(
+                partial(self._work.specs.add, item.digest, item.spec, len(item.body))
+            )
+        values = {"rows": json_text(rows), "waived": int(independence_waived)}
+        if self._session.run(_INSERT_TASKS, values) != len(rows):
+            raise ConflictError(what="a task with this id exists", advice="Use a new id.")
+        self._session.run(_INSERT_SLOTS, {"rows": json_text(slots)})

@@ -1,0 +1,313 @@
+"""One run of a guest inside the process at hand: check, compile, link, call, classify."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import wasmtime
+
+from ambient_vcp.adapters.wasmtime.engine import build_engine, new_store
+from ambient_vcp.adapters.wasmtime.host import (
+    GuestExitError,
+    GuestTrapError,
+    GuestView,
+    HostFailedError,
+    OutputFullError,
+    RunFiles,
+)
+from ambient_vcp.adapters.wasmtime.host_vcp import EnvHost, VcpHost
+from ambient_vcp.adapters.wasmtime.host_wasi import WasiHost
+from ambient_vcp.adapters.wasmtime.imports import (
+    ENV_MODULE,
+    IMPORTS,
+    VCP_MODULE,
+    WASI_MODULE,
+    Signature,
+)
+from ambient_vcp.adapters.wasmtime.memory import GuestMemory
+from ambient_vcp.adapters.wasmtime.module_checks import MODULE_BYTES_MAX, check_module
+from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
+from ambient_vcp.adapters.wasmtime.module_summary import ModuleSummary
+from ambient_vcp.adapters.wasmtime.protocol import DETAIL_CHARS_MAX, Job, Report
+from ambient_vcp.domain.errors import InvalidInputError
+from ambient_vcp.domain.execution.invocation import ValueType
+from ambient_vcp.domain.execution.outcome import Reason
+from ambient_vcp.domain.execution.scalars import (
+    encode_scalars,
+    parse_scalars,
+    scalar_from_number,
+)
+
+DEFAULT_STACK_BYTES = 512 * 1024
+PROGRAM_NAME = b"guest.wasm"
+ARGUMENT_BYTES_MAX = 128 * 1024
+INITIALIZE = "_initialize"
+
+_VALUE_TYPES = {
+    "i32": wasmtime.ValType.i32,
+    "i64": wasmtime.ValType.i64,
+    "f32": wasmtime.ValType.f32,
+    "f64": wasmtime.ValType.f64,
+}
+
+
+class RunStoppedError(Exception):
+    """The run ends here with a reason of its own."""
+
+    def __init__(self, reason: Reason, detail: str = "", trap: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.trap = trap
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Monotonic nanoseconds of the run's milestones; 0 where it was not reached."""
+
+    compile_start_ns: int = 0
+    compiled_ns: int = 0
+    first_instruction_ns: int = 0
+
+
+@dataclass(slots=True)
+class Guest:
+    """Prepared before the job is known; used for one run.
+
+    ``on_deadline`` may be called from another thread: it stops the guest at its next branch.
+    """
+
+    memory: GuestMemory = field(default_factory=lambda: GuestMemory(limit_bytes=0))
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    wall_exceeded: bool = False
+    _engine: wasmtime.Engine | None = None
+
+    def prepare(self, stack_bytes_max: int = DEFAULT_STACK_BYTES) -> None:
+        """Build the engine, which is the same for all runs with the default stack."""
+        self._engine = build_engine(self.memory, stack_bytes_max)
+        self.memory.on_refusal = self._engine.increment_epoch
+
+    def on_deadline(self) -> None:
+        self.wall_exceeded = True
+        if self._engine is not None:
+            self._engine.increment_epoch()
+
+    def run(self, job: Job, module_fd: int, files: RunFiles) -> Report:
+        """Never raises for what the guest does; whatever else escapes is a bug of ours."""
+        self.memory.limit_bytes = job.memory_bytes_max
+        if self._engine is None or job.stack_bytes_max != DEFAULT_STACK_BYTES:
+            self.prepare(job.stack_bytes_max)
+        store = new_store(self._started_engine(), job.fuel_max)
+        try:
+            self._execute(job, _read_module(module_fd), files, store)
+        except RunStoppedError as stop:
+            return self._failed(job, stop)
+        except ModuleRefusedError as refusal:
+            return self._failed(job, RunStoppedError(refusal.reason, refusal.why))
+        except InvalidInputError as error:
+            return self._failed(job, RunStoppedError(Reason.BAD_ARGUMENTS, str(error)))
+        except HostFailedError as error:
+            return self._failed(job, RunStoppedError(Reason.NODE_ERROR, str(error)))
+        if self.memory.refused or self.memory.host_failed:
+            return self._failed(job, RunStoppedError(Reason.TRAP))
+        return self._report(None, "", "", files.output_bytes, job.fuel_max - store.get_fuel())
+
+    def _started_engine(self) -> wasmtime.Engine:
+        assert self._engine is not None, "prepare() comes first"
+        return self._engine
+
+    def _execute(self, job: Job, data: bytes, files: RunFiles, store: wasmtime.Store) -> None:
+        summary = check_module(data, job.interface)
+        _require_entry(summary, job)
+        arguments = _scalar_arguments(summary, job) if job.interface == "scalar" else []
+        hosts = self._hosts(job, files)
+        if summary.memory_min_bytes > job.memory_bytes_max:
+            raise RunStoppedError(
+                Reason.MEMORY_EXCEEDED,
+                f"the module starts with {summary.memory_min_bytes} bytes of memory, "
+                f"the limit is {job.memory_bytes_max}",
+            )
+        module = self._compile(data, store)
+        self.watch.first_instruction_ns = time.monotonic_ns()
+        try:
+            self._call(job, summary, store, module, _link(summary, store, hosts), arguments, files)
+        except GuestExitError as leave:
+            if leave.status or job.interface != "wasi":
+                why = f"the guest left with exit status {leave.status}"
+                raise RunStoppedError(Reason.EXIT_CODE, why, str(leave.status)) from leave
+        except GuestTrapError as trap:
+            raise RunStoppedError(Reason.TRAP, str(trap), trap.code) from trap
+        except OutputFullError as full:
+            why = f"the guest wrote more than {job.output_bytes_max} bytes"
+            raise RunStoppedError(Reason.OUTPUT_TOO_LARGE, why) from full
+        except wasmtime.Trap as trap:
+            raise self._classified(trap) from trap
+        except wasmtime.WasmtimeError as error:
+            raise RunStoppedError(Reason.MODULE_INVALID, str(error)) from error
+
+    def _compile(self, data: bytes, store: wasmtime.Store) -> wasmtime.Module:
+        self.watch.compile_start_ns = time.monotonic_ns()
+        try:
+            return wasmtime.Module(store.engine, data)
+        except wasmtime.WasmtimeError as error:
+            raise RunStoppedError(Reason.MODULE_INVALID, str(error)) from error
+        finally:
+            self.watch.compiled_ns = time.monotonic_ns()
+
+    def _call(
+        self,
+        job: Job,
+        summary: ModuleSummary,
+        store: wasmtime.Store,
+        module: wasmtime.Module,
+        functions: list[wasmtime.Func],
+        arguments: list[int | float],
+        files: RunFiles,
+    ) -> None:
+        exports = wasmtime.Instance(store, module, functions).exports(store)
+        if job.interface != "wasi" and summary.function_export(INITIALIZE):
+            exports[INITIALIZE](store)
+        result = exports[job.name](store, *arguments)
+        if job.interface == "scalar":
+            kinds = [ValueType(kind) for kind in _signature_of(summary, job.name).results]
+            numbers = [] if not kinds else [result] if len(kinds) == 1 else list(result)
+            values = [scalar_from_number(k, n) for k, n in zip(kinds, numbers, strict=True)]
+            files.write_output([memoryview(encode_scalars(values))])
+
+    def _hosts(self, job: Job, files: RunFiles) -> dict[str, dict[str, Callable[..., Any]]]:
+        view = GuestView(self.memory)
+        wasi = WasiHost(
+            view=view,
+            files=files,
+            args=_c_strings([PROGRAM_NAME.decode(), *(job.args if job.interface == "wasi" else [])]),
+            env=_c_strings([f"{name}={value}" for name, value in job.env]),
+            random_seed=job.random_seed,
+            clock_start_ms=job.clock_start_ms,
+            stdout_is_output=job.interface == "wasi",
+        )
+        return {
+            VCP_MODULE: VcpHost(view, files).functions(),
+            ENV_MODULE: EnvHost(view).functions(),
+            WASI_MODULE: wasi.functions(),
+        }
+
+    def _classified(self, trap: wasmtime.Trap) -> RunStoppedError:
+        code = trap.trap_code
+        name = code.name.lower() if code else "unknown"
+        match code:
+            case wasmtime.TrapCode.OUT_OF_FUEL:
+                return RunStoppedError(Reason.FUEL_EXHAUSTED, "the guest used all its fuel")
+            case wasmtime.TrapCode.STACK_OVERFLOW:
+                return RunStoppedError(Reason.STACK_EXHAUSTED, "the guest's call stack is full")
+            case wasmtime.TrapCode.INTERRUPT if self.wall_exceeded:
+                return RunStoppedError(Reason.WALL_CLOCK_EXCEEDED, "the wall clock limit was reached")
+            case _:
+                return RunStoppedError(Reason.TRAP, str(trap).strip().splitlines()[-1], name)
+
+    def _failed(self, job: Job, stop: RunStoppedError) -> Report:
+        """A refused memory request outranks what the guest did with the refusal."""
+        if self.memory.host_failed:
+            stop = RunStoppedError(Reason.NODE_ERROR, "the node ran out of memory for the guest")
+        elif self.memory.refused and stop.reason is not Reason.NODE_ERROR:
+            why = f"the guest asked for more than {job.memory_bytes_max} bytes of memory"
+            stop = RunStoppedError(Reason.MEMORY_EXCEEDED, why)
+        return self._report(stop.reason, stop.trap, str(stop), 0, job.fuel_max)
+
+    def _report(
+        self, reason: Reason | None, trap: str, detail: str, output_bytes: int, fuel_used: int
+    ) -> Report:
+        watch, now = self.watch, time.monotonic_ns()
+        started = watch.first_instruction_ns
+        return Report(
+            reason=reason,
+            trap=trap,
+            detail=escaped(detail),
+            output_bytes=output_bytes,
+            fuel_used=fuel_used,
+            memory_peak_bytes=self.memory.peak_bytes,
+            compile_ms=(watch.compiled_ns - watch.compile_start_ns) / 1e6,
+            run_ms=(now - started) / 1e6 if started else 0.0,
+            first_instruction_ns=started,
+        )
+
+
+def escaped(text: str) -> str:
+    """Printable ASCII, cut: text that a guest may have shaped goes to terminals and pages."""
+    flat = " ".join(text.split())
+    return flat.encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]
+
+
+def _read_module(fd: int) -> bytes:
+    """The module, or one byte more than is allowed, so that the check can say so."""
+    try:
+        size = min(os.lseek(fd, 0, os.SEEK_END), MODULE_BYTES_MAX + 1)
+        return os.pread(fd, size, 0)
+    except OSError as error:
+        raise RunStoppedError(Reason.INPUT_UNAVAILABLE, f"the module: {error.strerror}") from error
+
+
+def _require_entry(summary: ModuleSummary, job: Job) -> None:
+    export = summary.function_export(job.name)
+    if export is None:
+        offered = [item.name for item in summary.exports if item.kind == "func"]
+        listed = ", ".join(offered[:10]) or "none"
+        raise RunStoppedError(
+            Reason.MISSING_EXPORT, f"no exported function {job.name}; the module exports: {listed}"
+        )
+    if job.interface != "scalar" and export.type != str(Signature((), ())):
+        raise RunStoppedError(
+            Reason.MISSING_EXPORT, f"{job.name} must be () -> (), the module's is {export.type}"
+        )
+
+
+def _signature_of(summary: ModuleSummary, name: str) -> Signature:
+    export = summary.function_export(name)
+    params, _, results = (export.type if export else "() -> ()").partition(" -> ")
+    return Signature(_listed(params), _listed(results))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    inner = text[1:-1]
+    return tuple(inner.split(", ")) if inner else ()
+
+
+def _scalar_arguments(summary: ModuleSummary, job: Job) -> list[int | float]:
+    signature = _signature_of(summary, job.name)
+    for kind in (*signature.params, *signature.results):
+        if kind not in _VALUE_TYPES:
+            raise RunStoppedError(
+                Reason.BAD_ARGUMENTS, f"{job.name} has type {signature}; only numbers can be passed"
+            )
+    kinds = [ValueType(kind) for kind in signature.params]
+    return [value.to_number() for value in parse_scalars(job.args, kinds)]
+
+
+def _c_strings(texts: list[str]) -> tuple[bytes, ...]:
+    items = tuple(text.encode("utf-8", "surrogateescape") for text in texts)
+    if any(b"\0" in item for item in items):
+        raise RunStoppedError(Reason.BAD_ARGUMENTS, "an argument contains a zero byte")
+    if sum(len(item) + 1 for item in items) > ARGUMENT_BYTES_MAX:
+        raise RunStoppedError(
+            Reason.BAD_ARGUMENTS, f"arguments and environment exceed {ARGUMENT_BYTES_MAX} bytes"
+        )
+    return items
+
+
+def _link(
+    summary: ModuleSummary,
+    store: wasmtime.Store,
+    hosts: dict[str, dict[str, Callable[..., Any]]],
+) -> list[wasmtime.Func]:
+    """Host functions in the order of the module's imports, which the checks have approved."""
+    functions = []
+    for item in summary.imports:
+        signature = IMPORTS[item.module][item.name]
+        kind = wasmtime.FuncType(
+            [_VALUE_TYPES[name]() for name in signature.params],
+            [_VALUE_TYPES[name]() for name in signature.results],
+        )
+        functions.append(wasmtime.Func(store, kind, hosts[item.module][item.name]))
+    return functions

@@ -1,0 +1,148 @@
+"""The guest's linear memory, served by us instead of by the engine.
+
+The engine's own limiter answers -1 to a refused ``memory.grow`` and tells nobody. Serving the memory
+ourselves says exactly when the limit was hit, makes the peak exact, and keeps a machine that runs out
+of memory apart from a guest that asks for too much:
+
+* a request beyond the limit is refused and ``on_refusal`` is called. The run then ends with
+  MEMORY_EXCEEDED whatever the guest does next, so a success never depends on the memory limit;
+* a request beyond the 4 GiB of 32-bit memory, or beyond the maximum that the module declares, can
+  succeed nowhere: the guest gets -1 as the standard says and goes on;
+* where the operating system refuses pages within the limit, ``host_failed`` is set: the node's fault.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import wasmtime
+from wasmtime import _bindings as bindings
+
+_MAP_NORESERVE = 0x4000
+_MREMAP_MAYMOVE = 1
+_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+_libc.mremap.restype = ctypes.c_void_p
+_libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+@dataclass(slots=True)
+class _Mapping:
+    base: int
+    size_bytes: int
+    mapped_bytes: int
+
+
+@dataclass(slots=True)
+class GuestMemory:
+    """Memory of the guests of one engine. ``limit_bytes`` bounds each memory.
+
+    ``base`` and ``size_bytes`` are those of the memory made first: a run has one at most.
+    """
+
+    limit_bytes: int
+    on_refusal: Callable[[], None] = lambda: None
+    refused: bool = False
+    host_failed: bool = False
+    peak_at_refusal_bytes: int = 0
+    _mappings: dict[int, _Mapping] = field(default_factory=dict)
+    _callbacks: list[Any] = field(default_factory=list)
+
+    @property
+    def base(self) -> int:
+        return self._mappings[1].base if self._mappings else 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self._mappings[1].size_bytes if self._mappings else 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """Linear memory never shrinks, so its size is its peak; frozen once a request is refused."""
+        return self.peak_at_refusal_bytes if self.refused else self.size_bytes
+
+    def attach(self, config: wasmtime.Config) -> None:
+        """Make ``config``'s engine take its memories from here. This object must outlive it."""
+        free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        get = bindings.wasmtime_memory_get_callback_t(self._get)
+        grow = bindings.wasmtime_memory_grow_callback_t(self._grow)
+        release = free(self._release)
+        nothing = free(lambda _env: None)
+
+        def new(
+            _env: object, _type: object, minimum: int, _max: int, _res: int, _guard: int, out: Any
+        ) -> int:
+            key = self._new(minimum)
+            if key is None:
+                return _error(b"the memory limit refuses the module's initial memory")
+            memory = out[0]
+            memory.env, memory.get_memory, memory.grow_memory = key, get, grow
+            memory.finalizer = release
+            return 0
+
+        new_memory = bindings.wasmtime_new_memory_callback_t(new)
+        creator = bindings.wasmtime_memory_creator_t()
+        creator.env, creator.new_memory, creator.finalizer = None, new_memory, nothing
+        self._callbacks.extend((get, grow, release, nothing, new_memory, creator))
+        bindings.wasmtime_config_host_memory_creator_set(config.ptr(), ctypes.byref(creator))
+
+    def _new(self, minimum_bytes: int) -> int | None:
+        if minimum_bytes > self.limit_bytes:
+            self._refuse()
+            return None
+        mapped = max(minimum_bytes, mmap.PAGESIZE)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        base = _libc.mmap(None, mapped, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+        if base == _FAILED:
+            self.host_failed = True
+            return None
+        key = len(self._mappings) + 1
+        self._mappings[key] = _Mapping(base, minimum_bytes, mapped)
+        return key
+
+    def _get(self, key: int, size: Any, capacity: Any) -> int:
+        mapping = self._mappings[key]
+        size[0] = mapping.size_bytes
+        capacity[0] = mapping.mapped_bytes
+        return mapping.base
+
+    def _grow(self, key: int, new_bytes: int) -> int:
+        mapping = self._mappings[key]
+        if new_bytes > self.limit_bytes:
+            self._refuse()
+            return _error(b"the memory limit refuses to grow")
+        if new_bytes > mapping.mapped_bytes:
+            base = _libc.mremap(mapping.base, mapping.mapped_bytes, new_bytes, _MREMAP_MAYMOVE)
+            if base == _FAILED:
+                self.host_failed = True
+                self.on_refusal()
+                return _error(b"the operating system has no memory")
+            mapping.base, mapping.mapped_bytes = base, new_bytes
+        mapping.size_bytes = new_bytes
+        return 0
+
+    def _release(self, key: int) -> None:
+        mapping = self._mappings.get(key)
+        if mapping is not None and mapping.mapped_bytes:
+            _libc.munmap(mapping.base, mapping.mapped_bytes)
+            mapping.base, mapping.size_bytes, mapping.mapped_bytes = 0, 0, 0
+
+    def _refuse(self) -> None:
+        if not self.refused:
+            self.peak_at_refusal_bytes = self.size_bytes
+            self.refused = True
+        self.on_refusal()
+
+
+def _error(message: bytes) -> int:
+    """An engine error as the address that a callback returns; the engine takes ownership."""
+    error = bindings.wasmtime_error_new(ctypes.create_string_buffer(message))
+    return int(ctypes.cast(error, ctypes.c_void_p).value or 0)

@@ -1,0 +1,1 @@
+"""What you start: settings, wiring, entry points. Nothing here is reused."""

@@ -1,0 +1,1 @@
+"""How one run of a guest is asked for, limited and recorded."""

@@ -1,0 +1,1 @@
+"""Machines that offer work: identity, telemetry, health, reputation, breakers."""

@@ -1,0 +1,82 @@
+"""Finding the sum inside a sentence: "what is 5 + 5?" has "5 + 5"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+STEPS_MAX = 200_000
+"""A text of unclosed brackets could be read again from each of them; after so many steps we stop."""
+
+# x multiplies only where a number or a bracket follows, so that "10 xylophones" stays a text. A run
+# of digits, points and commas is one token: of "1,5 + 2" nothing is a number, rather than "5 + 2".
+_TOKENS = re.compile(
+    r"(?P<space>\s+)|(?P<number>[\d.,]*\d)|(?P<operator>\*\*|[-−+*/×·÷^]|[xX](?=\s*[-−+(.\d]))"
+    r"|(?P<open>\()|(?P<close>\))|(?P<word>\w+)|(?P<other>.)",
+    re.DOTALL,
+)
+_NUMBER = re.compile(r"(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?|\.\d+", re.ASCII)
+_SIGNS = frozenset("-−+")
+
+Token = tuple[str, str]
+
+
+def find_arithmetic(text: str) -> str | None:
+    """The first complete expression with at least one operator between two operands, or None.
+
+    Commas between thousands are left out of it; nothing else is changed.
+    """
+    steps = 0
+    for segment in _segments(text):
+        for start in range(len(segment)):
+            size, steps_here = _longest_expression(segment, start)
+            if size:
+                return "".join(token for _, token in segment[start : start + size])
+            steps += steps_here
+            if steps > STEPS_MAX:
+                return None
+    return None
+
+
+def _segments(text: str) -> Iterator[list[Token]]:
+    """Runs of tokens that could belong to an expression."""
+    segment: list[Token] = []
+    for found in _TOKENS.finditer(text):
+        kind, token = found.lastgroup or "other", found[0]
+        if kind == "number" and not _NUMBER.fullmatch(token):
+            kind = "other"
+        if kind in ("word", "other"):
+            yield segment
+            segment = []
+        else:
+            segment.append((kind, token.replace(",", "")))
+    yield segment
+
+
+def _longest_expression(tokens: list[Token], start: int) -> tuple[int, int]:
+    """How many tokens from ``start`` on make the longest complete expression (0: none), and how
+    many were looked at."""
+    depth, operators, expects_operand, size = 0, 0, True, 0
+    for i in range(start, len(tokens)):
+        kind, token = tokens[i]
+        if kind == "space":
+            if i == start:
+                return 0, 1
+            continue
+        if expects_operand:
+            if kind == "open":
+                depth += 1
+            elif kind == "number":
+                expects_operand = False
+            elif token not in _SIGNS:
+                return size, i - start
+        elif kind == "operator":
+            expects_operand = True
+            operators += 1
+        elif kind == "close" and depth:
+            depth -= 1
+        else:
+            return size, i - start
+        if not expects_operand and not depth and operators:
+            size = i - start + 1
+    return size, len(tokens) - start

@@ -1,0 +1,1 @@
+"""The checkable record of a finished task, and how to check it."""

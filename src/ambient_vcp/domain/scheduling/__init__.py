@@ -1,0 +1,1 @@
+"""Which node gets which slot: filter, score, choose, explain."""

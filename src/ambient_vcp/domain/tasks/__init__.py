@@ -1,0 +1,1 @@
+"""Work that is asked for: specification, lifecycle, type policy."""

@@ -1,0 +1,1 @@
+"""What makes a result final: agreement, escalation, audits, error bounds."""

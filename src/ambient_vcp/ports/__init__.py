@@ -1,0 +1,1 @@
+"""What we need from outside: small Protocols whose docstrings are the specification."""

@@ -1,0 +1,1 @@
+"""Builders, proven fakes and the simulated cluster; shipped for extension authors."""

@@ -1,0 +1,1 @@
+"""What we say: message shapes, and their translation to domain values."""

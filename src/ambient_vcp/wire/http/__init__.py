@@ -1,0 +1,1 @@
+"""The HTTP protocol's requests and answers (docs/protocol/http.md)."""

@@ -1,0 +1,249 @@
+"""From a submission's shape to the domain's request, and the bytes it brought along."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ambient_vcp.domain.errors import InvalidInputError, ValidationFailedError
+from ambient_vcp.domain.execution.invocation import BytesCall, Call, ScalarCall, WasiCall
+from ambient_vcp.domain.ids import Digest
+from ambient_vcp.domain.receipts.statement import BLINDER_BYTES, commit_private_input
+from ambient_vcp.domain.tasks.request import LimitsRequest, TaskRequest
+from ambient_vcp.domain.tasks.spec import INLINE_INPUT_BYTES_MAX, InputRef, TaskType
+from ambient_vcp.wire.http.tasks import (
+    BytesIn,
+    InputIn,
+    ScalarIn,
+    TaskSubmission,
+    VerificationIn,
+    WasiIn,
+    WasmInputs,
+)
+
+SIZE_UNKNOWN = -1
+"""Size of an input that names a digest, until the store was asked."""
+
+DEPTH_MAX = 16
+ITEMS_MAX = 1_000
+KEY_CHARS_MAX = 256
+TEXT_CHARS_MAX = 10_000
+_FREE_TEXTS = frozenset({"base64", "text"})
+PPM = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A computation, translated: its module, what to call and the input's bytes."""
+
+    name: str
+    module: InputRef
+    call: Call
+    public_input: bytes
+
+
+Programs = Callable[[Any], Program]
+"""Translates the ``inputs`` of a computation; raises InvalidInputError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """``request`` is not complete where a size is ``SIZE_UNKNOWN``; ``blobs`` are to be stored."""
+
+    request: TaskRequest
+    blobs: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class _Bytes:
+    """Collects the bytes of one submission that are too large to travel in messages."""
+
+    blobs: list[bytes] = field(default_factory=list)
+
+    def ref(self, data: bytes) -> InputRef:
+        digest = Digest(hashlib.sha256(data).hexdigest())
+        if len(data) <= INLINE_INPUT_BYTES_MAX:
+            return InputRef(digest=digest, size_bytes=len(data), inline=data)
+        self.blobs.append(data)
+        return InputRef(digest=digest, size_bytes=len(data))
+
+    def of(self, given: InputIn | None, where: str) -> InputRef | None:
+        if given is None:
+            return None
+        named = [name for name in ("base64", "text", "digest") if getattr(given, name) is not None]
+        if len(named) != 1:
+            raise InvalidInputError(where=where, rule="has exactly one of base64, text, digest")
+        if given.digest is not None:
+            return InputRef(digest=Digest(given.digest), size_bytes=SIZE_UNKNOWN)
+        if given.text is not None:
+            return self.ref(given.text.encode())
+        return self.ref(decode_base64(given.base64 or "", f"{where}.base64"))
+
+
+def decode_base64(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise InvalidInputError(where=where, rule="is base64 with padding (RFC 4648)") from None
+
+
+def read_submission(sent: TaskSubmission, programs: Programs, blinder: bytes) -> Incoming:
+    """Translate one submission. ``blinder`` is used where a commitment has to be made.
+
+    Raises:
+        InvalidInputError, ValidationFailedError: the inputs do not fit the type.
+    """
+    check_inputs(sent.inputs)
+    found = _Bytes()
+    if sent.task_type == TaskType.COMPUTATION:
+        if sent.wasm_module is not None or sent.module is not None:
+            raise InvalidInputError(
+                where="wasm_module",
+                rule="is not allowed for computation",
+                advice="Use task type wasm_execution for modules of your own.",
+            )
+        program = programs(sent.inputs)
+        request = _request(
+            sent,
+            module=program.module,
+            call=program.call,
+            program=program.name,
+            public_input=found.ref(program.public_input),
+        )
+    elif sent.task_type == TaskType.WASM_EXECUTION:
+        request = _wasm(sent, found, blinder)
+    else:
+        # An unknown type is the domain's to refuse, with the list of those that exist.
+        request = _request(sent, module=None, call=BytesCall())
+    return Incoming(request=request, blobs=tuple(found.blobs))
+
+
+def _wasm(sent: TaskSubmission, found: _Bytes, blinder: bytes) -> TaskRequest:
+    if (sent.wasm_module is None) == (sent.module is None):
+        raise InvalidInputError(
+            where="wasm_module",
+            rule="or module: exactly one of the two is needed",
+            advice="Send the module as base64 in wasm_module, or upload it and name its digest.",
+        )
+    if sent.module is not None:
+        module = InputRef(digest=Digest(sent.module.digest), size_bytes=SIZE_UNKNOWN)
+    else:
+        module = found.ref(decode_base64(sent.wasm_module or "", "wasm_module"))
+    try:
+        inputs: ScalarIn | BytesIn | WasiIn = msgspec.convert(sent.inputs, WasmInputs, strict=True)
+    except msgspec.ValidationError as error:
+        rule, _, path = str(error).rpartition(" - at `$")
+        where = "inputs" + (path.rstrip("`") if rule else "")
+        raise ValidationFailedError(where=where[:200], rule=(rule or str(error))[:300]) from None
+    match inputs:
+        case ScalarIn():
+            call = ScalarCall(name=inputs.entry, args=tuple(_argument(a) for a in inputs.args))
+            return _request(sent, module=module, call=call)
+        case WasiIn():
+            wasi = WasiCall(args=tuple(inputs.args), env=tuple(sorted(inputs.env.items())))
+            stdin = found.of(inputs.stdin, "inputs.stdin")
+            return _request(sent, module=module, call=wasi, public_input=stdin)
+        case BytesIn():
+            private = found.of(inputs.private_input, "inputs.private_input")
+            return _request(
+                sent,
+                module=module,
+                call=BytesCall(),
+                public_input=found.of(inputs.input, "inputs.input"),
+                private_input=private,
+                private_commitment=_commitment(inputs, private, blinder),
+            )
+
+
+def _commitment(inputs: BytesIn, private: InputRef | None, blinder: bytes) -> str:
+    """The submitter's own commitment, or one that hides the input but that nobody can open."""
+    if private is None:
+        if inputs.private_commitment is not None:
+            raise InvalidInputError(
+                where="inputs.private_commitment", rule="goes with a private_input"
+            )
+        return ""
+    return inputs.private_commitment or commit_private_input(
+        blinder[:BLINDER_BYTES], private.digest
+    )
+
+
+def _argument(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _request(
+    sent: TaskSubmission,
+    *,
+    module: InputRef | None,
+    call: Call,
+    program: str = "",
+    public_input: InputRef | None = None,
+    private_input: InputRef | None = None,
+    private_commitment: str = "",
+) -> TaskRequest:
+    wanted, dial = sent.requirements, sent.verification or VerificationIn()
+    if wanted.region and not wanted.region.isprintable():
+        raise InvalidInputError(where="requirements.region", rule="is printable")
+    rate = dial.audit_rate
+    if rate is not None and not 0 <= rate <= 1:
+        raise InvalidInputError(where="verification.audit_rate", rule="is 0.05 to 1", got=str(rate))
+    return TaskRequest(
+        task_type=sent.task_type,
+        module=module,
+        call=call,
+        program=program,
+        public_input=public_input,
+        private_input=private_input,
+        private_commitment=private_commitment,
+        min_nodes=wanted.min_nodes,
+        execution_sec=wanted.max_execution_time_sec,
+        require_gpu=wanted.require_gpu,
+        require_proof=wanted.require_proof,
+        min_cpu_cores=wanted.min_cpu_cores,
+        min_memory_gb=wanted.min_memory_gb,
+        min_bandwidth_mbps=wanted.min_bandwidth_mbps,
+        region=wanted.region,
+        assurance_class=dial.assurance_class,
+        replicas=dial.replicas,
+        audit_rate_ppm=None if rate is None else round(rate * PPM),
+        limits=LimitsRequest(**msgspec.structs.asdict(sent.limits)),
+        queue_sec=sent.timeouts.queue_sec,
+        total_sec=sent.timeouts.total_sec,
+        attempts_max=sent.max_attempts,
+        name=sent.name,
+    )
+
+
+def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX) -> None:
+    """Bound the shape of ``inputs``; texts under ``base64`` and ``text`` are bounded by the body.
+
+    Raises:
+        InvalidInputError: nesting, a list, an object, a key or a text beyond its bound.
+    """
+    if depth_left == 0 and isinstance(value, (dict, list)):
+        raise InvalidInputError(where=where, rule=f"nests at most {DEPTH_MAX} deep")
+    if isinstance(value, (dict, list)) and len(value) > ITEMS_MAX:
+        rule = f"has at most {ITEMS_MAX} entries"
+        raise InvalidInputError(where=where, rule=rule, got=str(len(value)))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if len(key) > KEY_CHARS_MAX:
+                raise InvalidInputError(
+                    where=where, rule=f"keys have at most {KEY_CHARS_MAX} characters"
+                )
+            if key not in _FREE_TEXTS or not isinstance(item, str):
+                check_inputs(item, f"{where}.{key}", depth_left - 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            check_inputs(item, f"{where}[{index}]", depth_left - 1)
+    elif isinstance(value, str) and len(value) > TEXT_CHARS_MAX:
+        raise InvalidInputError(
+            where=where, rule=f"has at most {TEXT_CHARS_MAX} characters", got=str(len(value))
+        )
