@@ -31,22 +31,28 @@ RFC_8032 = [
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         "",
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701c"
-        "f9b46bd25bf5f0595bbe24655141438e7a100b",
+        (
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701c"
+            "f9b46bd25bf5f0595bbe24655141438e7a100b"
+        ),
     ),
     (
         "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
         "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
         "72",
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0"
-        "f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+        (
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0"
+            "f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        ),
     ),
     (
         "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
         "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
         "af82",
-        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f76098"
-        "4dc6594a7c15e9716ed28dc027beceea1ec40a",
+        (
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f76098"
+            "4dc6594a7c15e9716ed28dc027beceea1ec40a"
+        ),
     ),
 ]
 
@@ -197,12 +203,16 @@ def challenge(*parts):
     return int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % curve.L
 
 
-def searched(r_hashed, a_hashed, condition):
-    """The first message whose challenge meets ``condition``."""
+def searched(r_hashed, a_hashed, condition, *, not_for=None):
+    """The first message whose challenge meets ``condition``.
+
+    ``not_for`` is another pair to hash, whose challenge must not meet it: so that a verifier which
+    hashes that pair refuses.
+    """
     for number in range(1_000):
         message = number.to_bytes(32, "little")
         h = challenge(r_hashed, a_hashed, message)
-        if condition(h):
+        if condition(h) and not (not_for and condition(challenge(*not_for, message))):
             return message, h
     raise AssertionError("no message found")
 
@@ -242,13 +252,15 @@ def edge_case(number):  # noqa: PLR0911 - twelve cases, one branch each
         s = (NONCE + h * SECRET) % curve.L
         return pack(plain_key, b"m", r, s + curve.L * (1 if number == 6 else 14))
     order_two = curve.encode(curve.torsion_points()[4])
+    spellings = [order_two, ORDER_TWO_NOT_CANONICAL]
+    hashed, other = spellings if number in {8, 10} else reversed(spellings)
     if number in {8, 9}:
-        hashed = order_two if number == 8 else ORDER_TWO_NOT_CANONICAL
-        message, h = searched(hashed, mixed_key, lambda h: (4 + h) % 8 == 0)
+        message, h = searched(
+            hashed, mixed_key, lambda h: (4 + h) % 8 == 0, not_for=(other, mixed_key)
+        )
         return pack(mixed_key, message, ORDER_TWO_NOT_CANONICAL, h * SECRET % curve.L)
-    hashed = order_two if number == 10 else ORDER_TWO_NOT_CANONICAL
     r = curve.encode(times_base(NONCE, 4))
-    message, _ = searched(r, hashed, lambda h: h % 2 == 1)
+    message, _ = searched(r, hashed, lambda h: h % 2 == 1, not_for=(r, other))
     return pack(ORDER_TWO_NOT_CANONICAL, message, r, NONCE)
 
 

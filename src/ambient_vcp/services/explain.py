@@ -62,13 +62,7 @@ def explain(tx: Transaction, record: TaskRecord, settings: WorkSettings) -> Expl
                 purpose=slot.purpose,
                 state=slot.state,
                 node_id=None,
-                refusals={
-                    reason: count
-                    for reason, count in explain_demand(
-                        demand, list(views.values())
-                    ).refusals.items()
-                    if any(given == reason for _, given in reasons)
-                },
+                refusals=explain_demand(demand, list(views.values())).refusals,
                 nodes=tuple((node_id, str(why)) for node_id, why in reasons[:NODES_LISTED_MAX]),
             )
         )

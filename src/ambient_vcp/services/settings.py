@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ambient_vcp.domain.scheduling.view import Strategy
 from ambient_vcp.domain.tasks.policy import LOCAL, Profile
@@ -16,7 +16,7 @@ class WorkSettings:
     ``private_cluster`` waives independence of replicas (one owner, one network); receipts say so.
     """
 
-    profile: Profile = LOCAL
+    profile: Profile = field(default_factory=lambda: LOCAL)
     strategy: Strategy = Strategy.WEIGHTED
     private_cluster: bool = True
     lease_ms: int = 30_000

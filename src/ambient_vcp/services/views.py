@@ -38,9 +38,7 @@ class ClusterFigures:
     tasks: dict[str, int]
 
 
-def the_task(
-    tx: Transaction, task_id: TaskId, viewer: Viewer, *, lock: bool = False
-) -> TaskRecord:
+def the_task(tx: Transaction, task_id: TaskId, viewer: Viewer, *, lock: bool = False) -> TaskRecord:
     """A task of the viewer's; NotFoundError for anybody else's, too."""
     record = tx.tasks.load([task_id], lock=lock).get(task_id)
     if record is None or not (viewer.admin or record.task.account_id == viewer.account_id):
@@ -48,7 +46,9 @@ def the_task(
     return record
 
 
-def remove_task(tx: Transaction, task_id: TaskId, viewer: Viewer) -> tuple[TaskState, list[LeaseRef]]:
+def remove_task(
+    tx: Transaction, task_id: TaskId, viewer: Viewer
+) -> tuple[TaskState, list[LeaseRef]]:
     """Cancel a live task, or hide an ended one. Answers its state now and the leases cut off."""
     record = the_task(tx, task_id, viewer, lock=True)
     if record.task.state in LIVE_STATES:

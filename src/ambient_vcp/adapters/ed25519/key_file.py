@@ -104,9 +104,11 @@ def _read_private(path: Path) -> bytes:
             reason=f"it cannot be opened ({error.strerror})",
             advice="It must be a plain file of yours, not a link.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check_private(path, os.fstat(file.fileno()))
-        content = file.read(KEY_FILE_BYTES_MAX + 1)
+    try:
+        _check_private(path, os.fstat(descriptor))
+        content = os.read(descriptor, KEY_FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > KEY_FILE_BYTES_MAX:
         raise KeyFileError(path=str(path), reason=f"it is longer than {KEY_FILE_BYTES_MAX} bytes")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -14,11 +15,12 @@ from ambient_vcp.adapters.ed25519.curve import (
     P,
     decode,
     has_prime_order,
-    is_small_order,
     small_order_encodings,
 )
 from ambient_vcp.domain.errors import InvalidKeyError
 from ambient_vcp.domain.ids import PublicKey, Signature
+
+KEYS_REMEMBERED_MAX = 4_096
 
 _KEY_HEX = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE_HEX = re.compile(r"[0-9a-f]{128}")
@@ -52,20 +54,28 @@ class Ed25519Verifier:
         Raises:
             InvalidKeyError: anything else; the reason says what.
         """
-        if not _is_hex(_KEY_HEX, public_key):
-            raise InvalidKeyError(reason="it is not 64 lower-case hexadecimal digits")
-        encoded = bytes.fromhex(public_key)
-        if encoded in small_order_encodings():
-            raise InvalidKeyError(reason="it is a point of small order")
-        if _y(encoded) >= P:
-            raise InvalidKeyError(reason="its encoding is not canonical")
-        point = decode(encoded)
-        if point is None:
-            raise InvalidKeyError(reason="it is not a point of the curve")
-        assert not is_small_order(point)
-        if not has_prime_order(point):
-            raise InvalidKeyError(reason="its order is mixed: it has a part of small order")
+        problem = _problem_of_key(public_key)
+        if problem:
+            raise InvalidKeyError(reason=problem)
         return PublicKey(public_key)
+
+
+# Cached because the proof of prime order takes milliseconds and the same keys come back.
+@lru_cache(maxsize=KEYS_REMEMBERED_MAX)
+def _problem_of_key(public_key: str) -> str:
+    if not _is_hex(_KEY_HEX, public_key):
+        return "it is not 64 lower-case hexadecimal digits"
+    encoded = bytes.fromhex(public_key)
+    if encoded in small_order_encodings():
+        return "it is a point of small order"
+    if _y(encoded) >= P:
+        return "its encoding is not canonical"
+    point = decode(encoded)
+    if point is None:
+        return "it is not a point of the curve"
+    if not has_prime_order(point):
+        return "its order is mixed: it has a part of small order"
+    return ""
 
 
 def _is_hex(pattern: re.Pattern[str], text: object) -> bool:

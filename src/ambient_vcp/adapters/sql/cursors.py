@@ -1,4 +1,4 @@
-"""Cursors of pages: the position after which the next page begins, opaque to those who hold them."""
+"""Cursors of pages: the position after which the next page begins, opaque to its holder."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ def decode_cursor(cursor: str) -> tuple[int, str]:
     Raises:
         InvalidInputError: it was not made by :func:`encode_cursor`.
     """
-    try:
-        if len(cursor) > _LENGTH_MAX:
-            raise ValueError
-        padded = cursor + "=" * (-len(cursor) % 4)
-        prefix, at_ms, last_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().split(" ")
-        position = int(at_ms), last_id
-        if prefix != _PREFIX or encode_cursor(*position) != cursor or "\0" in last_id:
-            raise ValueError
-        if not 0 <= position[0] <= FIRST_PAGE[0]:
-            raise ValueError
-    except (ValueError, binascii.Error):
+    position = _position(cursor) if len(cursor) <= _LENGTH_MAX else None
+    if position is None:
         raise InvalidInputError(
             where="cursor",
             rule="is the next_cursor of an earlier page",
             got=repr(cursor[:40]),
             advice="Leave it out to begin with the first page.",
-        ) from None
+        )
     return position
+
+
+def _position(cursor: str) -> tuple[int, str] | None:
+    padded = cursor + "=" * (-len(cursor) % 4)
+    try:
+        words = base64.b64decode(padded, altchars=b"-_", validate=True).decode().split(" ")
+        prefix, at_ms, last_id = words
+        position = int(at_ms), last_id
+    except (ValueError, binascii.Error):
+        return None
+    ours = prefix == _PREFIX and encode_cursor(*position) == cursor
+    return position if ours and "\0" not in last_id and 0 <= position[0] <= FIRST_PAGE[0] else None

@@ -65,7 +65,9 @@ class SpecCache:
                 self._bytes -= dropped
 
 
-def insert_specs(session: Session, cache: SpecCache, specs: Iterable[EncodedSpec]) -> list[EncodedSpec]:
+def insert_specs(
+    session: Session, cache: SpecCache, specs: Iterable[EncodedSpec]
+) -> list[EncodedSpec]:
     """Store those that are not known yet; answers them, to be cached after the commit.
 
     What is stored is first decoded, so that nothing unreadable gets in.

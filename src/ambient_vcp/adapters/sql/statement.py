@@ -81,17 +81,15 @@ def json_list(parameter: str) -> Fragment:
     )
 
 
-def sql(template: str, **fragments: Fragment) -> Statement:
-    """Compile a template in which ``{name}`` stands for a fragment and ``:name`` for a parameter."""
-    known = _COMMON | fragments
+def sql(template: str, **fragments: Fragment | str) -> Statement:
+    """Compile a template: ``{name}`` stands for a fragment or constant, ``:name`` for a parameter."""
+    known = _COMMON | {
+        name: Fragment(item, item) if isinstance(item, str) else item
+        for name, item in fragments.items()
+    }
     lite = template.format(**{name: item.sqlite for name, item in known.items()})
     post = template.format(**{name: item.postgresql for name, item in known.items()})
     return Statement(
         sqlite=str(text(lite).compile(dialect=_SQLITE)),
         postgresql=str(text(post).compile(dialect=_POSTGRESQL)),
     )
-
-
-def each(*, sqlite: str, postgresql: str) -> Statement:
-    """A statement that the dialects spell too differently for one template."""
-    return Statement(sqlite=sql(sqlite).sqlite, postgresql=sql(postgresql).postgresql)

@@ -9,9 +9,7 @@ from ambient_vcp.adapters.sql.specs import SpecCache
 from ambient_vcp.adapters.sql.statement import json_list, sql
 from ambient_vcp.domain.ids import TaskId
 
-_LOCK_TASKS = sql(
-    "SELECT 1 FROM tasks WHERE id IN {ids} ORDER BY id {lock}", ids=json_list("ids")
-)
+_LOCK_TASKS = sql("SELECT 1 FROM tasks WHERE id IN {ids} ORDER BY id {lock}", ids=json_list("ids"))
 
 
 class InvariantError(RuntimeError):
@@ -64,6 +62,8 @@ class Work:
             InvariantError: it does not.
         """
         if self.loose_slots:
-            raise InvariantError(f"slots without lease were left leased: {sorted(self.loose_slots)[:5]}")
+            raise InvariantError(
+                f"slots without lease were left leased: {sorted(self.loose_slots)[:5]}"
+            )
         if self.open_keys:
             raise InvariantError("an idempotency key was begun and not finished")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -125,14 +124,10 @@ class Machine:
         return hottest_processor_c() if hasattr(psutil, "sensors_temperatures") else None
 
 
-class _Reading(Protocol):
-    current: float | None
-
-
 def hottest_processor_c() -> float | None:
     """The hottest reading of the processor's own sensor, or of any sensor when it has none."""
     try:
-        sensors: dict[str, list[_Reading]] = psutil.sensors_temperatures()
+        sensors = psutil.sensors_temperatures()
     except (OSError, ValueError):
         return None
     named = [name for name in CPU_SENSORS if name in sensors]

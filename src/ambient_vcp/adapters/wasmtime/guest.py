@@ -237,7 +237,7 @@ class Guest:
 def escaped(text: str) -> str:
     """Printable ASCII, cut: text that a guest may have shaped goes to terminals and pages."""
     flat = " ".join(text.split())
-    return flat.encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]
+    return ascii(flat)[1:-1][:DETAIL_CHARS_MAX]
 
 
 def _read_module(fd: int) -> bytes:

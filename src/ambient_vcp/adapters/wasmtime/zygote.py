@@ -8,6 +8,7 @@ else. When the agent goes away the socket closes, the zygote ends, and its death
 from __future__ import annotations
 
 import array
+import codecs
 import contextlib
 import gc
 import os
@@ -188,6 +189,7 @@ def _silence() -> None:
 def main() -> NoReturn:
     control = socket.socket(fileno=int(sys.argv[1]))
     zygote = Zygote(control)
+    codecs.lookup("utf-16-le")  # loads its module now: a cell cannot open files
     gc.collect()
     gc.freeze()
     zygote.greet()

@@ -74,13 +74,18 @@ def report_failure(failure: BaseException, state: State) -> int:
 
 
 def exit_code_of(failure: BaseException) -> Exit:
-    """The exit code of any failure. Foreign classes are recognised by name: importing them costs."""
+    """The exit code of any failure."""
     if isinstance(failure, CommandFailed):
         return failure.exit_code
     if isinstance(failure, KeyboardInterrupt | click.Abort):
         return Exit.INTERRUPTED
     if isinstance(failure, click.ClickException | VcpError):
         return Exit.ARGUMENTS
+    return _exit_code_of_client_error(failure)
+
+
+def _exit_code_of_client_error(failure: BaseException) -> Exit:
+    # Recognised by name: importing the client for its classes would cost every command its time.
     kinds = {kind.__name__ for kind in type(failure).__mro__}
     if kinds & {"ConnectionFailed", "LoginNeeded"} or getattr(failure, "status", 0) == 403:  # noqa: PLR2004 - forbidden
         return Exit.CONNECTION

@@ -58,9 +58,7 @@ class Output:
                 for line in aligned(rows, titles):
                     click.echo(line)
 
-    def one(
-        self, item: Mapping[str, Any], name_key: str, lines: Sequence[tuple[str, Any]]
-    ) -> None:
+    def one(self, item: Mapping[str, Any], name_key: str, lines: Sequence[tuple[str, Any]]) -> None:
         """One thing: aligned lines of label and value, JSON, or its name."""
         match self.state.format:
             case "json":

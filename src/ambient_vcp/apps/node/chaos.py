@@ -1,7 +1,7 @@
 """Faults that a node commits on purpose, for tests and the demonstration.
 
-They are switched on by ``--chaos`` only, are named in the agent's own log, and are told to no control
-plane: a liar does not announce itself.
+They are switched on by ``--chaos`` only, are named in the agent's own log, and are told to no
+control plane: a liar does not announce itself.
 """
 
 from __future__ import annotations
@@ -69,5 +69,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 3600:  # noqa: PLR2004 - one hour
-        raise InvalidInputError(where="chaos", rule="slow:SECONDS is 0 to 3600", got=repr(text[:40]))
+        raise InvalidInputError(
+            where="chaos", rule="slow:SECONDS is 0 to 3600", got=repr(text[:40])
+        )
     return seconds

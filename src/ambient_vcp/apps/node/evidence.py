@@ -94,9 +94,7 @@ def trace_of(finished: Finished) -> Trace:
     )
 
 
-def failure_message(
-    ref: LeaseRef, reason: Reason, detail: str, log: bytes = b""
-) -> dict[str, Any]:
+def failure_message(ref: LeaseRef, reason: Reason, detail: str, log: bytes = b"") -> dict[str, Any]:
     """The protocol's RESULT of a node that could not run it."""
     failure = {
         "reason": reason.value,

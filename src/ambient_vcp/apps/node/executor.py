@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
-from contextlib import asynccontextmanager, suppress
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +18,7 @@ from ambient_vcp.apps.node.evidence import (
 )
 from ambient_vcp.apps.node.fetcher import Fetcher, FetchError
 from ambient_vcp.apps.node.log import EventLog
+from ambient_vcp.apps.node.memory_budget import MemoryBudget
 from ambient_vcp.apps.node.spool import Entry, Spool, entry_name
 from ambient_vcp.apps.node.state import AgentState
 from ambient_vcp.domain.execution.outcome import Reason
@@ -46,7 +44,7 @@ class Stop(StrEnum):
 
 
 @dataclass(eq=False)
-class AttemptFailure(Exception):
+class AttemptFailedError(Exception):
     """This node could not run it: ends the attempt with a reason and no result."""
 
     reason: Reason
@@ -77,7 +75,8 @@ class Executor:
         self._state = state
         self._group = group
         self._memory = MemoryBudget(state.limits.memory_bytes_max)
-        self._running: dict[LeaseRef, asyncio.Task[None]] = {}
+        self._tasks: dict[LeaseRef, asyncio.Task[None]] = {}
+        self._stoppable: set[LeaseRef] = set()
         self._stops: dict[LeaseRef, Stop] = {}
 
     def start(self, assignment: Assignment, sent_at_ms: int) -> None:
@@ -88,27 +87,29 @@ class Executor:
         self._tools.log.info("claimed", task=ref.task_id, slot=ref.slot, epoch=ref.epoch)
         self._tools.chaos.after_claim()
         name = f"attempt {ref.task_id}/{ref.slot}/{ref.epoch}"
-        self._running[ref] = self._group.create_task(self._attempt(assignment), name=name)
+        self._stoppable.add(ref)
+        self._tasks[ref] = self._group.create_task(self._attempt(assignment), name=name)
 
     def stop(self, ref: LeaseRef, why: Stop) -> None:
         """Kill the attempt's cell. Nothing happens when its outcome is already being kept."""
-        task = self._running.get(ref)
-        if task is None or ref in self._stops:
-            return
-        self._stops[ref] = why
-        task.cancel()
+        if ref in self._stoppable:
+            self._stoppable.discard(ref)
+            self._stops[ref] = why
+            self._tasks[ref].cancel()
 
-    def running(self) -> tuple[LeaseRef, ...]:
-        return tuple(self._running)
+    def stop_all(self, why: Stop) -> None:
+        for ref in tuple(self._stoppable):
+            self.stop(ref, why)
 
     async def idle(self) -> None:
-        """Return when nothing runs."""
-        while self._running:
-            await asyncio.wait(tuple(self._running.values()))
+        """Return when nothing runs and every outcome is kept."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()))
 
     async def _attempt(self, assignment: Assignment) -> None:
         ref = assignment.ref
         folder = self._tools.work / entry_name(ref)
+        entry: Entry | None
         try:
             entry = await self._outcome(assignment, folder)
         except asyncio.CancelledError:
@@ -118,42 +119,41 @@ class Executor:
             self._tools.log.info("stopped", task=ref.task_id, slot=ref.slot, why=why)
             entry = self._drained(ref) if why is Stop.DRAINED else None
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            self._running.pop(ref, None)
+            self._stoppable.discard(ref)
             self._stops.pop(ref, None)
             self._state.held.finished(ref)
         if entry is not None:
             await self._keep(entry)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        del self._tasks[ref]
         if self._state.claim_wanted:
             self._state.wakes.claim.set()
 
     async def _outcome(self, assignment: Assignment, folder: Path) -> Entry:
         ref = assignment.ref
         try:
-            if assignment.spec is None:
-                raise AttemptFailure(Reason.NODE_ERROR, assignment.problem)
-            folder.mkdir(mode=0o700)
-            entry = await self._run(ref, assignment.spec, assignment.execution_ms, folder)
-        except AttemptFailure as failure:
+            entry = await self._run(ref, _spec_of(assignment), assignment.execution_ms, folder)
+        except AttemptFailedError as failure:
             entry = self._failed(ref, failure)
         except FetchError as error:
-            entry = self._failed(ref, AttemptFailure(Reason.INPUT_UNAVAILABLE, str(error)))
+            entry = self._failed(ref, AttemptFailedError(Reason.INPUT_UNAVAILABLE, str(error)))
         except Exception as error:  # noqa: BLE001 - one attempt's trouble must not end the agent
             detail = f"{type(error).__name__}: {error}"
-            entry = self._failed(ref, AttemptFailure(Reason.NODE_ERROR, detail))
+            entry = self._failed(ref, AttemptFailedError(Reason.NODE_ERROR, detail))
         else:
             self._state.record_success()
         # From here on the outcome stands: a stop must not lose it.
-        self._running.pop(ref, None)
+        self._stoppable.discard(ref)
         return entry
 
     async def _run(self, ref: LeaseRef, spec: TaskSpec, execution_ms: int, folder: Path) -> Entry:
         needed = spec.limits.memory_bytes_max
         if needed > self._memory.total:
-            raise AttemptFailure(
+            raise AttemptFailedError(
                 Reason.NODE_ERROR,
                 f"the task may use {needed} bytes of memory, the owner lends {self._memory.total}",
             )
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
         module, public, private = await self._fetch(spec, folder)
         guest_run = GuestRun(
             module_path=module,
@@ -197,9 +197,7 @@ class Executor:
             finished_at_ms=finished_at_ms,
         )
 
-    async def _fetch(
-        self, spec: TaskSpec, folder: Path
-    ) -> tuple[Path, Path | None, Path | None]:
+    async def _fetch(self, spec: TaskSpec, folder: Path) -> tuple[Path, Path | None, Path | None]:
         module = folder / "module"
         await self._tools.fetcher.module(spec.module, module)
         paths: list[Path | None] = []
@@ -215,12 +213,12 @@ class Executor:
             async with asyncio.timeout(execution_ms / _MS_PER_S):
                 report = await self._tools.sandbox.run(guest_run)
         except TimeoutError:
-            raise AttemptFailure(
+            raise AttemptFailedError(
                 Reason.WALL_CLOCK_EXCEEDED, f"the execution timeout of {execution_ms} ms is over"
             ) from None
         outcome = report.outcome
         if outcome.reason is not None and not outcome.is_deterministic:
-            raise AttemptFailure(outcome.reason, outcome.detail, report.log)
+            raise AttemptFailedError(outcome.reason, outcome.detail, report.log)
         return report
 
     async def _collect(
@@ -247,12 +245,12 @@ class Executor:
         try:
             await asyncio.to_thread(self._tools.spool.add, entry)
         except OSError as error:
-            self._tools.log.error(
+            self._tools.log.warning(
                 "the result is kept in memory only: a crash now would lose it", why=error.strerror
             )
         self._state.wakes.delivery.set()
 
-    def _failed(self, ref: LeaseRef, failure: AttemptFailure) -> Entry:
+    def _failed(self, ref: LeaseRef, failure: AttemptFailedError) -> Entry:
         if failure.reason in OWN_REASONS:
             self._state.record_own_error(self._tools.clock.monotonic_ms())
         self._tools.log.warning(
@@ -285,23 +283,7 @@ class Executor:
         )
 
 
-class MemoryBudget:
-    """Bytes the owner lends to cells; who does not fit now waits for those before him."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._lent = 0
-        self._changed = asyncio.Condition()
-
-    @asynccontextmanager
-    async def lent(self, size_bytes: int) -> AsyncIterator[None]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._lent + size_bytes <= self.total)
-            self._lent += size_bytes
-        try:
-            yield
-        finally:
-            self._lent -= size_bytes
-            with suppress(asyncio.CancelledError):
-                async with self._changed:
-                    self._changed.notify_all()
+def _spec_of(assignment: Assignment) -> TaskSpec:
+    if assignment.spec is None:
+        raise AttemptFailedError(Reason.NODE_ERROR, assignment.problem)
+    return assignment.spec

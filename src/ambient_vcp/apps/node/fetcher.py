@@ -65,7 +65,7 @@ class Fetcher:
             if not await asyncio.to_thread(_is_intact, cached, wanted):
                 partial = cached.with_suffix(".part")
                 await self._download(wanted, partial)
-                partial.replace(cached)
+                await asyncio.to_thread(partial.replace, cached)
                 await asyncio.to_thread(trim_cache, self._cache, CACHE_BYTES_MAX, cached)
             # A link of its own keeps the file for this attempt when the cache drops it.
             await asyncio.to_thread(_link_or_copy, cached, path)
@@ -87,8 +87,7 @@ class Fetcher:
 
     async def _download(self, wanted: InputRef, path: Path) -> None:
         await asyncio.to_thread(_check_space, path.parent, wanted.size_bytes)
-        path.unlink(missing_ok=True)
-        body = _Body(path)
+        body = await asyncio.to_thread(_Body, path)
         began_ms = self._clock.monotonic_ms()
         for attempt in range(1, TRIES_MAX + 1):
             try:
@@ -101,9 +100,10 @@ class Fetcher:
             except VcpError as error:
                 raise FetchError(f"{wanted.digest} could not be fetched: {error}") from error
             except OSError as error:
-                raise FetchError(f"{wanted.digest} could not be stored: {error.strerror}") from error
+                raise FetchError(
+                    f"{wanted.digest} could not be stored: {error.strerror}"
+                ) from error
         if body.size != wanted.size_bytes or body.hash.hexdigest() != wanted.digest:
-            path.unlink(missing_ok=True)
             raise FetchError(f"what came for {wanted.digest} are other bytes")
         self._meter(body.size, self._clock.monotonic_ms() - began_ms)
 
@@ -125,6 +125,7 @@ class _Body:
         self._path = path
         self.size = 0
         self.hash = hashlib.sha256()
+        path.unlink(missing_ok=True)
         path.touch(mode=0o600)
 
     def append(self, chunk: bytes) -> None:

@@ -38,9 +38,9 @@ class AgentState:
     wakes: Wakes = field(default_factory=Wakes)
     telemetry: Telemetry | None = None
     telemetry_at_ms: int | None = None
-    latency: Latency = Latency()
-    upload_mbps: Smoothed = Smoothed()
-    download_mbps: Smoothed = Smoothed()
+    latency: Latency = field(default_factory=Latency)
+    upload_mbps: Smoothed = field(default_factory=Smoothed)
+    download_mbps: Smoothed = field(default_factory=Smoothed)
     consecutive_errors: int = 0
     last_error_at_ms: int | None = None
     owner_refusals: tuple[str, ...] = ()

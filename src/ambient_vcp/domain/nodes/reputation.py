@@ -33,12 +33,15 @@ def score(reputation: Reputation) -> float:
     The reference's success rate minus 0.05 for each lost dispute (at most 0.30), with a prior of
     two successes and two failures, so that a newcomer stands at 0.5 and one success does not make
     perfection. A lost dispute also counts as ten failures: a liar needs many honest results to
-    come back to where it was.
+    come back to where it was. Failures alone never lower it below ``SCORE_MIN_FOR_WORK``: bad luck
+    makes work rare, only a lost dispute takes it away.
     """
     failures = reputation.failed + 10 * reputation.disputes
     rate = (reputation.completed + PRIOR_SUCCESSES) / (
         reputation.completed + failures + PRIOR_SUCCESSES + PRIOR_FAILURES
     )
+    if not reputation.disputes:
+        return max(SCORE_MIN_FOR_WORK, rate)
     penalty = min(DISPUTE_PENALTY * reputation.disputes, DISPUTE_PENALTY_MAX)
     return min(1.0, max(0.0, rate - penalty))
 

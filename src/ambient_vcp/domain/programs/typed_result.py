@@ -6,6 +6,7 @@ The bytes come from a machine that nobody trusts, so anything unexpected is refu
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from ambient_vcp.domain.errors import InvalidInputError
 from ambient_vcp.domain.programs.manifest import ProgramManifest, ResultField, ResultKind
 
 MESSAGE_CHARACTERS_MAX = 200
+INTEGER_EXACT_MAX = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,26 @@ def _result(manifest: ProgramManifest, values: object) -> ProgramResult:
     for field in manifest.results:
         if not _fits(field, values[field.name]):
             _refuse(manifest, f"has a {field.name} of kind {field.kind}")
-    return ProgramResult(values=values)
+    exact = {field.name: _exact(field, values[field.name]) for field in manifest.results}
+    return ProgramResult(values=exact)
+
+
+def _exact(field: ResultField, value: Any) -> Any:
+    """Canonical JSON writes a large binary64 as an integer with zeros at its end; read back, it is
+    the binary64 that was meant."""
+    match field.kind:
+        case ResultKind.NUMBER:
+            return _binary64(value)
+        case ResultKind.LIST:
+            return [_binary64(item) for item in value]
+        case ResultKind.MATRIX:
+            return [[_binary64(entry) for entry in row] for row in value]
+        case _:
+            return value
+
+
+def _binary64(value: Any) -> Any:
+    return float(value) if _is_integer(value) and abs(value) > INTEGER_EXACT_MAX else value
 
 
 def _error(manifest: ProgramManifest, error: object) -> ProgramError:
@@ -109,7 +130,9 @@ def _is_integer(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     # A literal such as 1e999 reads as infinity without being one of JSON's refused constants.
-    return _is_integer(value) or (isinstance(value, float) and abs(value) < float("inf"))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_uniform(items: Any) -> bool:

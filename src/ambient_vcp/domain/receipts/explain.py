@@ -90,7 +90,10 @@ def caveats(receipt: Receipt) -> tuple[str, ...]:
         found.append(f"Results that came too late were not counted: {', '.join(late)}.")
     if any(each.energy.label is not EnergyLabel.MEASURED for each in body.attempts):
         found.append("Some energy figures are estimated or unknown; their labels say which.")
-    found.append("Times, limits, owners and energy are the control plane's and the nodes' word.")
+    found.append(
+        "Times, limits, owners, energy, and that there was no other attempt, are the word of the "
+        "control plane and the nodes."
+    )
     return tuple(found)
 
 

@@ -47,18 +47,24 @@ LASTING = frozenset(
 """Reasons that waiting does not cure."""
 
 
-def capability_refusal(node: NodeView, need: Requirements) -> Refusal | None:
+# One return a reason, and nothing built on the way: both run for every node in every plan.
+def capability_refusal(  # noqa: PLR0911 - one return a reason
+    node: NodeView, need: Requirements
+) -> Refusal | None:
     """What the node lacks for good. Depends on the requirements only, not on the slot."""
-    wrong_type = node.node_type is not NodeType.ANY and node.node_type not in need.node_types
-    lacks = (
-        (not node.enrolled, Refusal.NOT_ENROLLED),
-        (wrong_type, Refusal.NODE_TYPE),
-        (node.cpu_cores < need.min_cpu_cores, Refusal.CPU_CORES),
-        (node.memory_gb < need.min_memory_gb, Refusal.MEMORY),
-        (node.bandwidth_mbps < need.min_bandwidth_mbps, Refusal.BANDWIDTH),
-        (need.gpu and not node.gpu, Refusal.GPU),
-    )
-    return next((reason for missing, reason in lacks if missing), None)
+    if not node.enrolled:
+        return Refusal.NOT_ENROLLED
+    if node.node_type not in need.node_types and node.node_type is not NodeType.ANY:
+        return Refusal.NODE_TYPE
+    if node.cpu_cores < need.min_cpu_cores:
+        return Refusal.CPU_CORES
+    if node.memory_gb < need.min_memory_gb:
+        return Refusal.MEMORY
+    if node.bandwidth_mbps < need.min_bandwidth_mbps:
+        return Refusal.BANDWIDTH
+    if need.gpu and not node.gpu:
+        return Refusal.GPU
+    return None
 
 
 def condition_refusal(node: NodeView) -> Refusal | None:

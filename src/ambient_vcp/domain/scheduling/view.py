@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from ambient_vcp.domain.ids import AccountId, NodeId, TaskId
 from ambient_vcp.domain.tasks.lifecycle import SlotPurpose
@@ -66,6 +67,13 @@ class SlotDemand:
     independence_waived: bool
     replicated: bool
     """Whether the task has several slots, so that replicas must be kept apart."""
+    is_plain: bool = field(init=False)
+    """Whether nothing but requirements and room decides: a first try of an unreplicated task."""
+
+    def __post_init__(self) -> None:
+        tied = self.replicated or self.taken or self.failed or self.exec_class
+        plain = not tied and self.purpose is SlotPurpose.PRIMARY
+        object.__setattr__(self, "is_plain", plain)
 
 
 class Strategy(StrEnum):
@@ -75,8 +83,9 @@ class Strategy(StrEnum):
     LATENCY_AWARE = "latency-aware"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(NamedTuple):
+    """A slot and its node. A tuple: a plan makes many thousands of them."""
+
     task_id: TaskId
     slot: int
     node_id: NodeId

@@ -12,7 +12,13 @@ from typing import Any
 import msgspec
 
 from ambient_vcp.domain.errors import InvalidInputError, ValidationFailedError
-from ambient_vcp.domain.execution.invocation import BytesCall, Call, ScalarCall, WasiCall
+from ambient_vcp.domain.execution.invocation import (
+    BytesCall,
+    Call,
+    CellLimits,
+    ScalarCall,
+    WasiCall,
+)
 from ambient_vcp.domain.ids import Digest
 from ambient_vcp.domain.receipts.statement import BLINDER_BYTES, commit_private_input
 from ambient_vcp.domain.tasks.request import LimitsRequest, TaskRequest
@@ -46,6 +52,7 @@ class Program:
     module: InputRef
     call: Call
     public_input: bytes
+    limits: CellLimits
 
 
 Programs = Callable[[Any], Program]
@@ -115,6 +122,7 @@ def read_submission(sent: TaskSubmission, programs: Programs, blinder: bytes) ->
             call=program.call,
             program=program.name,
             public_input=found.ref(program.public_input),
+            usual=program.limits,
         )
     elif sent.task_type == TaskType.WASM_EXECUTION:
         request = _wasm(sent, found, blinder)
@@ -187,6 +195,7 @@ def _request(
     public_input: InputRef | None = None,
     private_input: InputRef | None = None,
     private_commitment: str = "",
+    usual: CellLimits | None = None,
 ) -> TaskRequest:
     wanted, dial = sent.requirements, sent.verification or VerificationIn()
     if wanted.region and not wanted.region.isprintable():
@@ -213,11 +222,25 @@ def _request(
         assurance_class=dial.assurance_class,
         replicas=dial.replicas,
         audit_rate_ppm=None if rate is None else round(rate * PPM),
-        limits=LimitsRequest(**msgspec.structs.asdict(sent.limits)),
+        limits=_limits(sent, usual),
         queue_sec=sent.timeouts.queue_sec,
         total_sec=sent.timeouts.total_sec,
         attempts_max=sent.max_attempts,
         name=sent.name,
+    )
+
+
+def _limits(sent: TaskSubmission, usual: CellLimits | None) -> LimitsRequest:
+    """What the submitter set, else what the program usually needs."""
+    asked = sent.limits
+    if usual is None:
+        return LimitsRequest(**msgspec.structs.asdict(asked))
+    return LimitsRequest(
+        fuel=usual.fuel_max if asked.fuel is None else asked.fuel,
+        memory_bytes=usual.memory_bytes_max if asked.memory_bytes is None else asked.memory_bytes,
+        wall_ms=usual.wall_ms_max if asked.wall_ms is None else asked.wall_ms,
+        output_bytes=usual.output_bytes_max if asked.output_bytes is None else asked.output_bytes,
+        stack_bytes=usual.stack_bytes_max if asked.stack_bytes is None else asked.stack_bytes,
     )
 
 

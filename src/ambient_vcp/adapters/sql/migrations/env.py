@@ -3,6 +3,8 @@
 from alembic import context
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=None, transactional_ddl=False
+    connection=context.config.attributes["connection"],
+    target_metadata=None,
+    transactional_ddl=False,
 )
 context.run_migrations()

@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import Fragment, json_rows
+from ambient_vcp.adapters.sql.statement import json_rows
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.tasks.spec import LeaseRef
 
 LEASES = json_rows("leases", task_id="text", slot="int", epoch="int", node_id="text")
 
-LIVE = Fragment(
-    "slots.state = 'leased' AND slots.lease_expires_at_ms > (SELECT vcp_now_ms())",
-    "slots.state = 'leased' AND slots.lease_expires_at_ms > (SELECT vcp_now_ms())",
-)
+LIVE = "slots.state = 'leased' AND slots.lease_expires_at_ms > (SELECT vcp_now_ms())"
 """A lease is live while its slot is leased and its expiry lies ahead by the database's clock."""
 
-HELD_BY_LEASE = Fragment(
+HELD_BY_LEASE = (
     "slots.task_id = r.task_id AND slots.slot = r.slot AND slots.epoch = r.epoch"
-    " AND slots.node_id = r.node_id",
-    "slots.task_id = r.task_id AND slots.slot = r.slot AND slots.epoch = r.epoch"
-    " AND slots.node_id = r.node_id",
+    " AND slots.node_id = r.node_id"
 )
-ATTEMPT_OF_LEASE = Fragment(
+ATTEMPT_OF_LEASE = (
     "attempts.task_id = r.task_id AND attempts.slot = r.slot AND attempts.epoch = r.epoch"
-    " AND attempts.node_id = r.node_id",
-    "attempts.task_id = r.task_id AND attempts.slot = r.slot AND attempts.epoch = r.epoch"
-    " AND attempts.node_id = r.node_id",
+    " AND attempts.node_id = r.node_id"
 )
 
 

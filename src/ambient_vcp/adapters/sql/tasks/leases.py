@@ -23,11 +23,12 @@ from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.store import Grant, NodeLease, WaitingSlot
 
 _WAITING = sql(
-    f"""SELECT {SLOT_COLUMNS}, t.account_id, t.spec_digest, t.state, t.independence_waived
+    """SELECT {columns}, t.account_id, t.spec_digest, t.state, t.independence_waived
     FROM slots JOIN tasks t ON t.id = slots.task_id
-    WHERE slots.state = 'waiting' AND slots.not_before_ms <= {{now}}
+    WHERE slots.state = 'waiting' AND slots.not_before_ms <= {now}
         AND (t.finished_at_ms IS NULL OR slots.purpose = 'audit')
-    ORDER BY slots.waiting_since_ms, slots.task_id, slots.slot LIMIT :at_most"""
+    ORDER BY slots.waiting_since_ms, slots.task_id, slots.slot LIMIT :at_most""",
+    columns=SLOT_COLUMNS,
 )
 _HISTORY = sql(
     """SELECT task_id, node_id, state, result IS NOT NULL FROM attempts WHERE task_id IN {ids}""",
@@ -72,25 +73,24 @@ _LEASE_COLUMNS = (
     "slots.task_id, slots.slot, slots.epoch, slots.node_id, attempts.state, slots.granted_at_ms,"
     " slots.lease_expires_at_ms, t.spec_digest, slots.purpose, t.state"
 )
-_OF_SLOT = Fragment(
-    *2
-    * (
-        "JOIN attempts ON attempts.task_id = slots.task_id AND attempts.slot = slots.slot"
-        " AND attempts.epoch = slots.epoch JOIN tasks t ON t.id = slots.task_id",
-    )
+_OF_SLOT = (
+    "JOIN attempts ON attempts.task_id = slots.task_id AND attempts.slot = slots.slot"
+    " AND attempts.epoch = slots.epoch JOIN tasks t ON t.id = slots.task_id"
 )
 _CLAIMED = sql(
-    f"""SELECT {_LEASE_COLUMNS} FROM {{leases}} AS r JOIN slots ON {{held}} {{joins}}
-    WHERE {{live}}""",
+    """SELECT {columns} FROM {leases} AS r JOIN slots ON {held} {joins}
+    WHERE {live}""",
+    columns=_LEASE_COLUMNS,
     leases=LEASES,
     held=HELD_BY_LEASE,
     joins=_OF_SLOT,
     live=LIVE,
 )
 _OF_NODE = sql(
-    f"""SELECT {_LEASE_COLUMNS} FROM slots {{joins}}
-    WHERE slots.node_id = :node_id AND {{live}}
+    """SELECT {columns} FROM slots {joins}
+    WHERE slots.node_id = :node_id AND {live}
     ORDER BY slots.granted_at_ms, slots.task_id, slots.slot LIMIT :at_most""",
+    columns=_LEASE_COLUMNS,
     joins=_OF_SLOT,
     live=LIVE,
 )
@@ -193,7 +193,9 @@ class Leases(Stage):
         self._work.lock_tasks(lease.task_id for lease in leases)
         values = {"leases": lease_rows(leases)}
         self._session.run(_START_ATTEMPTS, values)
-        found = {lease.lease: lease for lease in self._node_leases(self._session.rows(_CLAIMED, values))}
+        found = {
+            lease.lease: lease for lease in self._node_leases(self._session.rows(_CLAIMED, values))
+        }
         return [found[lease] for lease in dict.fromkeys(leases) if lease in found]
 
     def renew(self, leases: Sequence[LeaseRef], *, lease_ms: int) -> dict[tuple[TaskId, int], int]:

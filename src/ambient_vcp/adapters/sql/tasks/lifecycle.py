@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, Fragment, json_list, json_rows, sql
+from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, json_list, json_rows, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage, storable
 from ambient_vcp.domain.ids import NodeId, TaskId
 from ambient_vcp.domain.tasks.lifecycle import TERMINAL_STATES
 from ambient_vcp.ports.store import TaskUpdate
 
-_NO_LOCK = Fragment("", "")
 _DUE = """SELECT id FROM tasks WHERE finished_at_ms IS NULL AND next_check_at_ms <= {now}
     ORDER BY next_check_at_ms, id LIMIT :at_most {locking}"""
 _UNSEALED = """SELECT id FROM tasks WHERE finished_at_ms IS NOT NULL AND sealed = 0
     ORDER BY finished_at_ms, id LIMIT :at_most {locking}"""
-_DUE_TO_READ = sql(_DUE, locking=_NO_LOCK)
+_DUE_TO_READ = sql(_DUE, locking="")
 _DUE_TO_CHANGE = sql(_DUE, locking=LOCK_FREE_ONES)
-_UNSEALED_TO_READ = sql(_UNSEALED, locking=_NO_LOCK)
+_UNSEALED_TO_READ = sql(_UNSEALED, locking="")
 _UNSEALED_TO_CHANGE = sql(_UNSEALED, locking=LOCK_FREE_ONES)
 _UPDATE = sql(
     """UPDATE tasks SET state = :state, next_check_at_ms = :next_check_at_ms,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ambient_vcp.adapters.sql.cursors import FIRST_PAGE, decode_cursor, encode_cursor
 from ambient_vcp.adapters.sql.session import Row, json_text
 from ambient_vcp.adapters.sql.specs import load_specs
-from ambient_vcp.adapters.sql.statement import Fragment, Statement, json_list, sql
+from ambient_vcp.adapters.sql.statement import Statement, json_list, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.adapters.sql.tasks.rows import (
     ATTEMPT_COLUMNS,
@@ -26,13 +26,16 @@ from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.ports.store import TaskPage
 
 _IDS = json_list("ids")
-_TASKS = sql(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id IN {{ids}}", ids=_IDS)
+_TASKS = sql("SELECT {columns} FROM tasks WHERE id IN {ids}", columns=TASK_COLUMNS, ids=_IDS)
 _SLOTS = sql(
-    f"SELECT {SLOT_COLUMNS} FROM slots WHERE task_id IN {{ids}} ORDER BY task_id, slot", ids=_IDS
+    "SELECT {columns} FROM slots WHERE task_id IN {ids} ORDER BY task_id, slot",
+    columns=SLOT_COLUMNS,
+    ids=_IDS,
 )
 _ATTEMPTS = sql(
-    f"""SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE task_id IN {{ids}}
+    """SELECT {columns} FROM attempts WHERE task_id IN {ids}
     ORDER BY task_id, slot, epoch""",
+    columns=ATTEMPT_COLUMNS,
     ids=_IDS,
 )
 _COUNTS = sql("SELECT state, count(*) FROM tasks GROUP BY state")
@@ -40,10 +43,11 @@ _COUNTS = sql("SELECT state, count(*) FROM tasks GROUP BY state")
 
 def _page_statement(condition: str) -> Statement:
     return sql(
-        f"""SELECT {TASK_COLUMNS} FROM tasks
-        WHERE archived = 0 AND (created_at_ms, id) < (:at_ms, :id) {{condition}}
+        """SELECT {columns} FROM tasks
+        WHERE archived = 0 AND (created_at_ms, id) < (:at_ms, :id) {condition}
         ORDER BY created_at_ms DESC, id DESC LIMIT :at_most""",
-        condition=Fragment(condition, condition),
+        columns=TASK_COLUMNS,
+        condition=condition,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import Fragment, json_rows, sql
+from ambient_vcp.adapters.sql.statement import json_rows, sql
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,
@@ -40,9 +40,7 @@ _LET_GO = sql(
     held=HELD_BY_LEASE,
     live=LIVE,
 )
-_OF_ATTEMPT = Fragment(
-    *2 * ("task_id = :task_id AND slot = :slot AND epoch = :epoch AND node_id = :node_id",)
-)
+_OF_ATTEMPT = "task_id = :task_id AND slot = :slot AND epoch = :epoch AND node_id = :node_id"
 _FAIL = sql(
     """UPDATE attempts SET state = 'failed', finished_at_ms = {now}, reason = :reason,
         detail = :detail, log = :log

@@ -32,11 +32,12 @@ _CLOSE = sql(
     WHERE task_id = :task_id AND state IN ('waiting', 'leased')"""
 )
 _ADD = sql(
-    f"""INSERT INTO slots (task_id, slot, purpose, state, not_before_ms, waiting_since_ms)
+    """INSERT INTO slots (task_id, slot, purpose, state, not_before_ms, waiting_since_ms)
     SELECT t.id, (SELECT coalesce(max(s.slot) + 1, 0) FROM slots s WHERE s.task_id = t.id),
-        :purpose, 'waiting', :not_before_ms, {{now}}
+        :purpose, 'waiting', :not_before_ms, {now}
     FROM tasks t WHERE t.id = :task_id
-    RETURNING {SLOT_COLUMNS.replace("slots.", "")}"""
+    RETURNING {columns}""",
+    columns=SLOT_COLUMNS.replace("slots.", ""),
 )
 
 

@@ -269,10 +269,14 @@ def upgrade() -> None:
     op.execute(_UNIQUE_ACCEPTED)
     op.execute("INSERT INTO log_head (id, size) VALUES (1, 0)")
     if dialect == "sqlite":
-        op.execute("CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), high_water_ms INTEGER NOT NULL) STRICT")
+        op.execute(
+            "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), high_water_ms INTEGER NOT NULL) STRICT"
+        )
         op.execute("INSERT INTO clock (id, high_water_ms) VALUES (1, 0)")
     else:
-        op.execute("CREATE TABLE event_base (id BIGINT PRIMARY KEY CHECK (id = 1), base BIGINT NOT NULL)")
+        op.execute(
+            "CREATE TABLE event_base (id BIGINT PRIMARY KEY CHECK (id = 1), base BIGINT NOT NULL)"
+        )
         op.execute("INSERT INTO event_base (id, base) VALUES (1, 0)")
         op.execute(
             "CREATE FUNCTION vcp_now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS"

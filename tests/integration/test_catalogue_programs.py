@@ -1,0 +1,465 @@
+"""Each program of the catalogue, really run, against what Python says."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import string
+import struct
+from fractions import Fraction
+
+import pytest
+import rfc8785
+import wasmtime
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.catalogue_runner import ask, catalogue, run_record, runner
+
+from ambient_vcp.domain.programs.catalogue import Program
+from ambient_vcp.domain.programs.typed_input import encode_input
+from ambient_vcp.domain.programs.typed_result import ProgramError, ProgramResult, decode_answer
+
+PROGRAMS = catalogue().programs
+BY_NAME = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.manifest.name)
+RELAXED = settings(deadline=None, max_examples=150, print_blob=True)
+
+
+# --- every program ---
+
+
+@BY_NAME
+def test_the_examples_of_the_manifest_hold(program: Program) -> None:
+    assert program.manifest.examples
+    for shown in program.manifest.examples:
+        output = run_record(program, encode_input(program.manifest, shown.input)).output
+        answer = decode_answer(program.manifest, output)
+        if shown.error is not None:
+            assert isinstance(answer, ProgramError)
+            assert {"code": answer.code, "position": answer.position} == {
+                "position": None,
+                **shown.error,
+            }
+        else:
+            assert isinstance(answer, ProgramResult)
+            assert shown.result is None or answer.values == shown.result
+
+
+@BY_NAME
+def test_the_same_question_gives_the_same_bytes_and_the_same_fuel(program: Program) -> None:
+    record = encode_input(program.manifest, program.manifest.examples[0].input)
+    first, second = run_record(program, record), run_record(program, record)
+    assert (first.output, first.fuel_used) == (second.output, second.fuel_used)
+
+
+@BY_NAME
+def test_the_answer_is_canonical_json(program: Program) -> None:
+    for shown in program.manifest.examples:
+        output = run_record(program, encode_input(program.manifest, shown.input)).output
+        assert rfc8785.dumps(json.loads(output)) == output
+
+
+@BY_NAME
+def test_a_program_imports_only_the_bytes_interface(program: Program) -> None:
+    module = runner(program.manifest.name).module
+    assert {(i.module, i.name) for i in module.imports} <= {
+        ("vcp", "input_len"),
+        ("vcp", "input_read"),
+        ("vcp", "output_write"),
+    }
+    memory = next(e.type for e in module.exports if e.name == "memory")
+    assert isinstance(memory, wasmtime.MemoryType)
+    assert memory.limits.max is not None
+    assert memory.limits.max * 65536 <= program.manifest.limits.memory_bytes_max
+
+
+def says_bad_input(program: Program, record: bytes) -> bool:
+    answer = decode_answer(program.manifest, run_record(program, record).output)
+    return isinstance(answer, ProgramError) and answer.code == "bad_input"
+
+
+@BY_NAME
+def test_a_record_that_is_cut_or_has_more_is_bad_input(program: Program) -> None:
+    record = encode_input(program.manifest, program.manifest.examples[0].input)
+    assert not says_bad_input(program, record)
+    for size in range(len(record)):
+        assert says_bad_input(program, record[:size]), size
+    assert says_bad_input(program, record + b"\0")
+    assert says_bad_input(program, b"VCP2" + record[4:])
+
+
+@BY_NAME
+@RELAXED
+@given(data=st.data())
+def test_a_damaged_record_still_gets_a_well_formed_answer(
+    program: Program, data: st.DataObject
+) -> None:
+    record = bytearray(encode_input(program.manifest, program.manifest.examples[0].input))
+    for _ in range(data.draw(st.integers(1, 4))):
+        record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
+    decode_answer(program.manifest, run_record(program, bytes(record)).output)
+
+
+@BY_NAME
+@RELAXED
+@given(noise=st.binary(max_size=300))
+def test_noise_is_bad_input(program: Program, noise: bytes) -> None:
+    if not noise.startswith(b"VCP1"):
+        assert says_bad_input(program, noise)
+
+
+def test_a_number_that_is_not_finite_is_bad_input_to_the_guest_too() -> None:
+    for value in (math.nan, math.inf, -math.inf):
+        record = b"VCP1" + struct.pack("<BId?", 0, 1, value, False)
+        assert says_bad_input(catalogue().get("sort"), record)
+
+
+# --- expression ---
+
+
+def decimal_text(value: Fraction) -> tuple[str, bool]:
+    """What `expression` promises: exact up to 100 places, else 50 significant digits."""
+    places = 0
+    while (value * 10**places).denominator != 1 and places <= 100:
+        places += 1
+    exact = places <= 100
+    if not exact:
+        places = 0
+        while len(str(round(abs(value) * 10**places))) < 50:
+            places += 1
+    digits = str(round(abs(value) * 10**places)).rjust(places + 1, "0")
+    whole, part = digits[: len(digits) - places], digits[len(digits) - places :]
+    return ("-" if value < 0 else "") + whole + ("." + part if part else ""), exact
+
+
+Tree = tuple[str, Fraction | None]
+
+
+def combine(left: Tree, operator: str, right: Tree) -> Tree:
+    """The value is None where Python divides by zero."""
+    text = f"({left[0]}) {operator} ({right[0]})"
+    a, b = left[1], right[1]
+    if a is None or b is None or (operator in "/÷" and b == 0):
+        return text, None
+    if operator in "+":
+        return text, a + b
+    if operator in "-−":
+        return text, a - b
+    return text, a * b if operator in "*xX×·" else a / b
+
+
+numbers = st.one_of(
+    st.integers(0, 10**30).map(str),
+    st.decimals(0, 10**6, places=6, allow_nan=False).map(lambda d: format(d, "f")),
+).map(lambda text: (text, Fraction(text)))
+trees = st.recursive(
+    numbers,
+    lambda child: st.one_of(
+        st.builds(combine, child, st.sampled_from("+-−*xX×·/÷"), child),
+        child.map(lambda t: (f"-({t[0]})", None if t[1] is None else -t[1])),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=500, print_blob=True)
+@given(tree=trees)
+def test_expression_agrees_with_python_fractions(tree: Tree) -> None:
+    text, value = tree
+    answer = ask("expression", {"expression": text})
+    if value is None:
+        assert answer["error"] == "division_by_zero"
+        assert text[answer["position"] - 1] in "/÷"
+    elif "error" in answer:
+        assert answer["error"] == "too_large"
+    else:
+        shown, exact = decimal_text(value)
+        assert answer == {"value": shown, "exact": exact, "fraction": str(value)}
+
+
+precedence_texts = st.lists(
+    st.tuples(st.integers(1, 99).map(str), st.sampled_from(["+", "-", "*", "/", "- -", "* -"])),
+    min_size=1,
+    max_size=20,
+)
+
+
+@RELAXED
+@given(parts=precedence_texts, last=st.integers(1, 99))
+def test_expression_has_the_precedence_of_python(
+    parts: list[tuple[str, str]], last: int
+) -> None:
+    text = " ".join(f"{number} {operator}" for number, operator in parts) + f" {last}"
+    expected = eval(re.sub(r"\d+", r"Fraction(\g<0>)", text), {"Fraction": Fraction})  # noqa: S307 - our own text
+    assert ask("expression", {"expression": text}).get("fraction") == str(expected)
+
+
+@RELAXED
+@given(base=st.fractions(-50, 50, max_denominator=60), power=st.integers(-40, 40))
+def test_expression_raises_to_powers(base: Fraction, power: int) -> None:
+    answer = ask("expression", {"expression": f"({base.numerator}/{base.denominator}) ^ {power}"})
+    if base == 0 and power < 0:
+        assert answer["error"] == "division_by_zero"
+    else:
+        assert answer["fraction"] == str(base**power)
+
+
+@RELAXED
+@given(
+    a=st.integers(0, 2**1024 - 1), b=st.integers(1, 2**700), c=st.integers(1, 2**300)
+)
+@example(a=2**1024 - 1, b=2**512 - 1, c=1)
+@example(a=2**992, b=2**511 + 1, c=2**32 - 1)
+def test_expression_divides_long_numbers(a: int, b: int, c: int) -> None:
+    answer = ask("expression", {"expression": f"{a} / {b} / {c}"})
+    assert answer["fraction"] == str(Fraction(a, b * c))
+    assert (answer["value"], answer["exact"]) == decimal_text(Fraction(a, b * c))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "position"),
+    [
+        ("1 +", "syntax_error", 4),
+        ("(1 + 2", "syntax_error", 1),
+        ("1 + 2)", "syntax_error", 6),
+        ("2 3", "syntax_error", 3),
+        ("١ + 1", "syntax_error", 1),
+        ("×", "syntax_error", 1),
+        ("2 × × 3", "syntax_error", 5),
+        ("5 ÷ 0", "division_by_zero", 3),
+        ("1.", "syntax_error", 3),
+        ("1e5", "syntax_error", 2),
+        ("abc", "syntax_error", 1),
+        ("__import__('os')", "syntax_error", 1),
+        ("0 ^ -1", "division_by_zero", 3),
+        ("2 ^ 0.5", "bad_exponent", 3),
+        ("2 ^ 1024", "too_large", 3),
+        ("9 ^ 9 ^ 9 ^ 9", "too_large", 7),
+        ("(" * 200, "too_deep", 101),
+        ("-" * 200 + "1", "too_deep", 101),
+        (" ", "syntax_error", 2),
+        ("1\x00", "syntax_error", 2),
+    ],
+)
+def test_expression_says_what_is_wrong_and_where(text: str, error: str, position: int) -> None:
+    assert ask("expression", {"expression": text}) == {"error": error, "position": position}
+
+
+@RELAXED
+@given(text=st.text(alphabet="0123456789.+-*/^() xX×÷−π", min_size=1, max_size=60))
+def test_expression_answers_any_nonsense(text: str) -> None:
+    answer = ask("expression", {"expression": text})
+    assert set(answer) in ({"error", "position"}, {"value", "exact", "fraction"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+".join(["1/9999991"] * 400),
+        "/".join(["7"] * 2000),
+        "1" + "+1/3" * 1000,
+        "+".join(f"1/{n}" for n in range(1, 650)),
+    ],
+)
+def test_the_longest_expressions_stay_within_the_fuel(text: str) -> None:
+    assert len(text) <= 4096
+    assert "value" in (answer := ask("expression", {"expression": text})) or answer[
+        "error"
+    ] == "too_large"
+
+
+# --- monte_carlo_pi ---
+
+
+def splitmix_pi(samples: int, seed: int) -> int:
+    inside, state, mask = 0, seed, 2**64 - 1
+    for _ in range(samples):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        z ^= z >> 31
+        inside += (z >> 33) ** 2 + ((z & 0xFFFFFFFF) >> 1) ** 2 < 2**62
+    return inside
+
+
+@settings(deadline=None, max_examples=40, print_blob=True)
+@given(samples=st.integers(1, 2000), seed=st.integers(0, 2**64 - 1))
+def test_monte_carlo_counts_what_python_counts(samples: int, seed: int) -> None:
+    answer = ask("monte_carlo_pi", {"samples": samples, "seed": seed})
+    inside = splitmix_pi(samples, seed)
+    assert (answer["inside"], answer["samples"]) == (inside, samples)
+    assert answer["estimate"] == pytest.approx(4 * inside / samples, abs=5.1e-10)
+    share = inside / samples
+    expected = 4 * math.sqrt(share * (1 - share) / samples)
+    assert answer["standard_error"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_million_samples_with_seed_42_come_close_to_pi() -> None:
+    answer = ask("monte_carlo_pi", {"samples": 1_000_000, "seed": 42})
+    assert abs(answer["estimate"] - math.pi) < 4 * answer["standard_error"]
+
+
+def test_the_largest_monte_carlo_run_stays_within_the_fuel() -> None:
+    answer = ask("monte_carlo_pi", {"samples": 50_000_000})
+    assert abs(answer["estimate"] - math.pi) < 4 * answer["standard_error"]
+
+
+# --- matrix_multiply and sort ---
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]]]:
+    rows, inner, columns = (draw(st.integers(1, 5)) for _ in range(3))
+    entry = st.one_of(finite, st.integers(-1000, 1000).map(float))
+    matrix = lambda r, c: draw(st.lists(st.lists(entry, min_size=c, max_size=c), min_size=r, max_size=r))  # noqa: E731 - used twice, here
+    return matrix(rows, inner), matrix(inner, columns)
+
+
+def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
+    result = [[0.0] * len(b[0]) for _ in a]
+    for i, row in enumerate(a):
+        for j in range(len(b[0])):
+            for k, factor in enumerate(row):
+                result[i][j] += factor * b[k][j]
+    return result
+
+
+@settings(deadline=None, max_examples=300, print_blob=True)
+@given(pair=factors())
+def test_matrix_product_equals_python_to_the_last_bit(
+    pair: tuple[list[list[float]], list[list[float]]],
+) -> None:
+    a, b = pair
+    expected = product(a, b)
+    answer = ask("matrix_multiply", {"a": a, "b": b})
+    if all(math.isfinite(x) for row in expected for x in row):
+        assert answer == {"product": expected, "rows": len(a), "columns": len(b[0])}
+    else:
+        assert answer == {"error": "overflow"}
+
+
+def test_the_largest_matrices_multiply_within_the_limits() -> None:
+    source = random.Random(7)
+    a, b = ([[source.gauss(0, 1) for _ in range(256)] for _ in range(256)] for _ in range(2))
+    answer = ask("matrix_multiply", {"a": a, "b": b})
+    for i, j in ((0, 0), (255, 255), (17, 200)):
+        expected = 0.0
+        for k in range(256):
+            expected += a[i][k] * b[k][j]
+        assert answer["product"][i][j] == expected
+
+
+@settings(deadline=None, max_examples=500, print_blob=True)
+@given(value=finite)
+@example(value=5e-324)
+@example(value=2.2250738585072014e-308)
+@example(value=1.7976931348623157e308)
+@example(value=9007199254740993.0)
+@example(value=1e21)
+@example(value=1e-7)
+@example(value=123456789012345680000.0)
+@example(value=2.0**-1074 * 3)
+def test_numbers_are_written_as_canonical_json_writes_them(value: float) -> None:
+    program = catalogue().get("sort")
+    output = run_record(program, encode_input(program.manifest, {"items": [value]})).output
+    assert output == b'{"result":{"count":1,"items":[%b],"order":[0]}}' % rfc8785.dumps(value)
+
+
+def test_powers_of_two_and_ten_are_written_right_over_the_whole_range() -> None:
+    values = [2.0**e for e in range(-1074, 1024)] + [float(f"1e{e}") for e in range(-323, 309)]
+    program = catalogue().get("sort")
+    for value in values:
+        output = run_record(program, encode_input(program.manifest, {"items": [value]})).output
+        assert rfc8785.dumps(value) in output
+
+
+@RELAXED
+@given(
+    items=st.one_of(
+        st.lists(st.one_of(finite, st.integers(-5, 5).map(float)), max_size=60),
+        st.lists(st.one_of(st.text(max_size=8), st.sampled_from(["a", "b", ""])), max_size=60),
+    ),
+    descending=st.booleans(),
+)
+def test_sort_agrees_with_python_and_is_stable(items: list[object], descending: bool) -> None:
+    places = sorted(range(len(items)), key=items.__getitem__, reverse=descending)
+    answer = ask("sort", {"items": items, "descending": descending})
+    assert answer == {
+        "count": len(items),
+        "items": [items[i] for i in places],
+        "order": places,
+    }
+
+
+def test_sort_takes_a_hundred_thousand_items() -> None:
+    items = random.Random(3).choices(range(5000), k=100_000)
+    answer = ask("sort", {"items": items})
+    assert answer["items"] == sorted(items)
+    assert answer["order"] == sorted(range(100_000), key=items.__getitem__)
+
+
+# --- text_statistics ---
+
+WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
+
+
+def statistics(text: str) -> dict[str, object]:
+    """The same by regular expressions, for ASCII."""
+    words = [word.lower() for word in WORD.findall(text)]
+    counts = {word: words.count(word) for word in words}
+    keywords = [word for word in counts if len(re.findall(r"[a-z'-]", word)) >= 4]
+    keywords = [w for w in keywords if len(re.findall(r"[a-z]", w)) >= 4]
+    keywords.sort(key=lambda word: (-counts[word], word))
+    pieces = re.split(r"(?<=[.!?])(?=\s|$)", text)
+    spans = [m.span() for m in WORD.finditer(text)][:18]
+    return {
+        "bytes": len(text),
+        "characters": len(text),
+        "words": len(words),
+        "unique_words": len(counts),
+        "longest_word": max(words, key=len, default=""),
+        "keywords": [{"count": counts[w], "text": w} for w in keywords[:8]],
+        "lines": len(text.split("\n")) - (text.endswith("\n") or not text),
+        "sentences": sum(bool(WORD.search(piece)) for piece in pieces),
+        "numbers": re.findall(r"(?:(?<![A-Za-z0-9])-)?(?<![A-Za-z0-9])\d+(?:\.\d+)?", text)[:8],
+        "summary": text[spans[0][0] : spans[-1][1]] if spans else "",
+    }
+
+
+@settings(deadline=None, max_examples=400, print_blob=True)
+@given(
+    text=st.one_of(
+        st.text(alphabet=string.ascii_letters + string.digits + " .,!?'-\n\t\"\\", max_size=200),
+        st.text(alphabet="ab1.- !", max_size=40),
+        st.lists(
+            st.sampled_from(["light", "Colour", "glass", "prism.", "ray!", "2.5", "-3", "it's"]),
+            max_size=80,
+        ).map(" ".join),
+    )
+)
+def test_text_statistics_agree_with_regular_expressions(text: str) -> None:
+    assert ask("text_statistics", {"text": text}) == statistics(text)
+
+
+def test_text_statistics_know_letters_beyond_ascii() -> None:
+    text = "Ægir’s Größe: 3,5 × — «Größe» 北京。"
+    answer = ask("text_statistics", {"text": text})
+    assert (answer["characters"], answer["bytes"]) == (len(text), len(text.encode()))
+    assert answer["words"] == 6
+    assert {"count": 2, "text": "größe"} in answer["keywords"]
+
+
+@RELAXED
+@given(text=st.text(max_size=200))
+def test_text_statistics_count_any_unicode(text: str) -> None:
+    answer = ask("text_statistics", {"text": text})
+    assert answer["characters"] == len(text)
+    assert answer["bytes"] == len(text.encode())
+
+
+def test_a_mebibyte_of_text_stays_within_the_limits() -> None:
+    for text in ("a " * 524_288, "x" * 1_048_576, "\x01" * 1_048_576, "a.1 " * 262_144):
+        assert ask("text_statistics", {"text": text})["bytes"] == 1_048_576
