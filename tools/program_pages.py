@@ -22,8 +22,8 @@ REFERENCE_HEAD = """# Programs of the catalogue
 
 <!-- Written by tools/program_pages.py from the manifests. -->
 
-A `computation` task names one of these programs. Each is a guest like any other: it runs in a cell on a
-node, never on the control plane, under any assurance class.
+A `computation` task names one of these programs. Each is a guest like any other: it runs in a cell
+on a node, never on the control plane, under any assurance class.
 
 Ask in one of three ways:
 
@@ -31,11 +31,16 @@ Ask in one of three ways:
 |---|---|
 | `{"program": NAME, "input": {...}}` | this program, these fields |
 | `{"expression": TEXT}` | the program `expression` |
-| `{"prompt": TEXT}` | arithmetic in the text: `expression`; a wish to estimate pi by Monte Carlo: `monte_carlo_pi`; anything else: `text_statistics` of the text |
+| `{"prompt": TEXT}` | plain language, see below |
 
-An answer is `{"result": {...}}` with the fields below, or `{"error": {"code", "message", "position"?}}`:
-both are results that nodes agree on and that get a receipt. Values that break a rule of the input are
-refused before any node sees them. Answers are canonical JSON (RFC 8785).
+A prompt with arithmetic in it (`what is 5 + 5?`) goes to `expression`; one that asks to estimate or
+simulate pi by Monte Carlo goes to `monte_carlo_pi`, with the samples and the seed that it names; of
+any other, `text_statistics` are made. A date such as 2024-01-05 reads as arithmetic, too.
+
+An answer is `{"result": {...}}` with the fields below, or `{"error": {"code", "message"}}`, with a
+`position` where there is one: both are results that nodes agree on and that get a receipt. Values
+that break a rule of the input are refused before any node sees them. Answers are canonical JSON
+(RFC 8785).
 
 """
 
@@ -77,20 +82,18 @@ def page(manifest: ProgramManifest, level: str) -> str:
     lines += ["| Input | Kind | Bounds | Default | Meaning |", "|---|---|---|---|---|"]
     for field in manifest.inputs:
         default = "required" if field.is_required else f"`{json.dumps(field.default)}`"
-        lines.append(
-            f"| `{field.name}` | {field.kind} | {bounds(field)} | {default} | {cell(field.meaning)} |"
-        )
+        about = f"{field.kind} | {bounds(field)} | {default} | {cell(field.meaning)}"
+        lines.append(f"| `{field.name}` | {about} |")
     lines += ["", "| Result | Kind | Meaning |", "|---|---|---|"]
     lines += [f"| `{f.name}` | {f.kind} | {cell(f.meaning)} |" for f in manifest.results]
     lines += ["", "| Error | Meaning |", "|---|---|"]
     lines += [f"| `{e.code}` | {cell(e.meaning)} |" for e in manifest.errors]
-    lines += [
-        "",
+    bounded = (
         f"Limits: {limits.fuel_max:,} fuel, {limits.memory_bytes_max:,} bytes of memory, "
-        f"{limits.output_bytes_max:,} bytes of output. Version {manifest.version}, module "
-        f"`{manifest.module_digest}`.",
-        "",
-    ]
+        f"{limits.output_bytes_max:,} bytes of output."
+    )
+    module = f"Version {manifest.version}, module `{manifest.module_digest}`."
+    lines += ["", bounded, module, ""]
     if manifest.examples:
         lines += ["```", "".join(example(e) for e in manifest.examples).rstrip(), "```", ""]
     return "\n".join(lines)

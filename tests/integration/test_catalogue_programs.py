@@ -1,5 +1,7 @@
 """Each program of the catalogue, really run, against what Python says."""
 
+# ruff: noqa: RUF001 - signs that look alike are what these tests are about
+
 from __future__ import annotations
 
 import json
@@ -15,11 +17,11 @@ import rfc8785
 import wasmtime
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.catalogue_runner import ask, catalogue, run_record, runner
 
 from ambient_vcp.domain.programs.catalogue import Program
 from ambient_vcp.domain.programs.typed_input import encode_input
 from ambient_vcp.domain.programs.typed_result import ProgramError, ProgramResult, decode_answer
+from support.catalogue_runner import ask, catalogue, run_record, runner
 
 PROGRAMS = catalogue().programs
 BY_NAME = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.manifest.name)
@@ -142,7 +144,7 @@ def combine(left: Tree, operator: str, right: Tree) -> Tree:
     a, b = left[1], right[1]
     if a is None or b is None or (operator in "/÷" and b == 0):
         return text, None
-    if operator in "+":
+    if operator == "+":
         return text, a + b
     if operator in "-−":
         return text, a - b
@@ -187,11 +189,9 @@ precedence_texts = st.lists(
 
 @RELAXED
 @given(parts=precedence_texts, last=st.integers(1, 99))
-def test_expression_has_the_precedence_of_python(
-    parts: list[tuple[str, str]], last: int
-) -> None:
+def test_expression_has_the_precedence_of_python(parts: list[tuple[str, str]], last: int) -> None:
     text = " ".join(f"{number} {operator}" for number, operator in parts) + f" {last}"
-    expected = eval(re.sub(r"\d+", r"Fraction(\g<0>)", text), {"Fraction": Fraction})  # noqa: S307 - our own text
+    expected = eval(re.sub(r"\d+", r"Fraction(\g<0>)", text), {"Fraction": Fraction})
     assert ask("expression", {"expression": text}).get("fraction") == str(expected)
 
 
@@ -206,9 +206,7 @@ def test_expression_raises_to_powers(base: Fraction, power: int) -> None:
 
 
 @RELAXED
-@given(
-    a=st.integers(0, 2**1024 - 1), b=st.integers(1, 2**700), c=st.integers(1, 2**300)
-)
+@given(a=st.integers(0, 2**1024 - 1), b=st.integers(1, 2**700), c=st.integers(1, 2**300))
 @example(a=2**1024 - 1, b=2**512 - 1, c=1)
 @example(a=2**992, b=2**511 + 1, c=2**32 - 1)
 def test_expression_divides_long_numbers(a: int, b: int, c: int) -> None:
@@ -264,9 +262,10 @@ def test_expression_answers_any_nonsense(text: str) -> None:
 )
 def test_the_longest_expressions_stay_within_the_fuel(text: str) -> None:
     assert len(text) <= 4096
-    assert "value" in (answer := ask("expression", {"expression": text})) or answer[
-        "error"
-    ] == "too_large"
+    assert (
+        "value" in (answer := ask("expression", {"expression": text}))
+        or answer["error"] == "too_large"
+    )
 
 
 # --- monte_carlo_pi ---
@@ -314,7 +313,11 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 def factors(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]]]:
     rows, inner, columns = (draw(st.integers(1, 5)) for _ in range(3))
     entry = st.one_of(finite, st.integers(-1000, 1000).map(float))
-    matrix = lambda r, c: draw(st.lists(st.lists(entry, min_size=c, max_size=c), min_size=r, max_size=r))  # noqa: E731 - used twice, here
+
+    def matrix(height: int, width: int) -> list[list[float]]:
+        row = st.lists(entry, min_size=width, max_size=width)
+        return draw(st.lists(row, min_size=height, max_size=height))
+
     return matrix(rows, inner), matrix(inner, columns)
 
 
@@ -368,12 +371,26 @@ def test_numbers_are_written_as_canonical_json_writes_them(value: float) -> None
     assert output == b'{"result":{"count":1,"items":[%b],"order":[0]}}' % rfc8785.dumps(value)
 
 
-def test_powers_of_two_and_ten_are_written_right_over_the_whole_range() -> None:
-    values = [2.0**e for e in range(-1074, 1024)] + [float(f"1e{e}") for e in range(-323, 309)]
+def written_numbers(values: list[float]) -> list[bytes]:
+    """The numbers as `sort` writes them, smallest first."""
     program = catalogue().get("sort")
-    for value in values:
-        output = run_record(program, encode_input(program.manifest, {"items": [value]})).output
-        assert rfc8785.dumps(value) in output
+    output = run_record(program, encode_input(program.manifest, {"items": values})).output
+    return output.split(b'"items":[')[1].split(b"]")[0].split(b",")
+
+
+def test_powers_of_two_and_ten_and_their_neighbours_are_written_right() -> None:
+    powers = [2.0**e for e in range(-1074, 1024)] + [float(f"1e{e}") for e in range(-323, 309)]
+    values = [math.nextafter(x, to) for x in powers for to in (0.0, x, math.inf)]
+    values = [x for x in values if math.isfinite(x)]
+    assert written_numbers(values) == [rfc8785.dumps(x) for x in sorted(values)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_hundred_thousand_random_bit_patterns_are_written_right(seed: int) -> None:
+    source = random.Random(seed)
+    values = [struct.unpack("<d", source.randbytes(8))[0] for _ in range(100_000)]
+    values = [x for x in values if math.isfinite(x)]
+    assert written_numbers(values) == [rfc8785.dumps(x) for x in sorted(values)]
 
 
 @RELAXED

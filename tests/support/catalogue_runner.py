@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from support.guest_runner import GuestAnswer, GuestRunner
-
 from ambient_vcp.adapters.catalogue.loader import load_catalogue
 from ambient_vcp.domain.programs.catalogue import Catalogue, Program
 from ambient_vcp.domain.programs.typed_input import encode_input
 from ambient_vcp.domain.programs.typed_result import ProgramError, decode_answer
+from support.guest_runner import GuestAnswer, GuestRunner
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Runs a guest in this process with the engine settings of a cell, for tests of the guests themselves."""
+"""Runs a guest in this process with the engine settings of a cell: for tests of the guests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ import wasmtime
 FUEL_MAX = 10_000_000_000
 MEMORY_BYTES_MAX = 512 * 1024 * 1024
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024
+UNWANTED_FEATURES = (
+    "wasm_threads",
+    "shared_memory",
+    "wasm_relaxed_simd",
+    "wasm_memory64",
+    "wasm_multi_memory",
+    "wasm_gc",
+    "wasm_function_references",
+    "wasm_exceptions",
+    "wasm_stack_switching",
+    "wasm_component_model",
+    "wasm_tail_call",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +44,7 @@ def engine() -> wasmtime.Engine:
     config = wasmtime.Config()
     config.consume_fuel = True
     config.cranelift_nan_canonicalization = True
-    for feature in (
-        "wasm_threads shared_memory wasm_relaxed_simd wasm_memory64 wasm_multi_memory wasm_gc "
-        "wasm_function_references wasm_exceptions wasm_stack_switching wasm_component_model "
-        "wasm_tail_call"
-    ).split():
+    for feature in UNWANTED_FEATURES:
         setattr(config, feature, False)
     return wasmtime.Engine(config)
 
@@ -108,9 +117,7 @@ class GuestRunner:
         )
 
 
-def define_vcp(
-    linker: wasmtime.Linker, inputs: tuple[bytes, bytes], output: bytearray
-) -> None:
+def define_vcp(linker: wasmtime.Linker, inputs: tuple[bytes, bytes], output: bytearray) -> None:
     """The three imports of module ``vcp``, over inputs held in memory."""
     i32 = wasmtime.ValType.i32()
 

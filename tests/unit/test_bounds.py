@@ -176,7 +176,7 @@ def test_each_decision_names_its_formula():
         lambda: single_ppb(-1),
         lambda: single_ppb(500_000),
         lambda: unanimous_ppb(0),
-        lambda: majority_ppb(1_002),
+        lambda: majority_ppb(2_002),
         lambda: lies_before_audit_ppb(0),
         lambda: audit_survival_ppb(audit_ppm=MILLION + 1, lie_ppm=0, results=1),
         lambda: pool_majority_ppb(nodes=3, malicious=4, votes=1),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -250,6 +251,24 @@ def test_the_protocol_page_names_every_check_and_every_word():
     ):
         words += [each.value for each in kind]
     assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_the_protocol_page_numbers_the_checks_as_the_answer_does():
+    text = (ROOT / "docs/protocol/receipt.md").read_text()
+    listed = re.findall(r"^\| (\d+) \| `(\w+)`", text.split("## Checks")[1], re.MULTILINE)
+    found = verify(sealed(BODIES["signed"]()).to_json()).checks
+    assert listed == [(str(check.number), check.name) for check in found]
+
+
+def test_the_protocol_page_lists_the_parts_of_a_statement_in_order():
+    text = (ROOT / "docs/protocol/receipt.md").read_text()
+    section = text.split("## Statement")[1].split("**Agreement.**")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if re.match(r"\| \d", line)]
+    listed = [name for row in rows for name in re.findall(r"`([\w/-]+)`", row)]
+    assert listed == [
+        statement_module.RESULT_PROTOCOL,
+        *(each.name for each in fields(statement_module.ResultStatement)),
+    ]
 
 
 def test_percentages_are_exact_and_short():

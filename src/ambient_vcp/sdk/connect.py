@@ -17,7 +17,8 @@ def new_session(
 ) -> Session:
     """Arguments win over the environment, which wins over the profile file.
 
-    A profile's token and password are used only towards that profile's own endpoint.
+    A profile's token and password are used only towards that profile's own endpoint. An empty token
+    is none at all, whatever else is set.
 
     Raises:
         NoEndpoint: nothing names a control plane. NotFoundError: no such profile.

@@ -133,7 +133,7 @@ def login(session: Session, /, username: str, password: str) -> Operation[str]:
 
 
 def authorised(session: Session, request: Request) -> Request:
-    if session.token is None:
+    if not session.token:
         return request
     headers = {**request.headers, "Authorization": f"Bearer {session.token}"}
     return replace(request, headers=headers)

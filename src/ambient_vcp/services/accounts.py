@@ -99,3 +99,11 @@ def the_account(tx: Transaction, account_id: AccountId) -> Account:
     if account is None:
         raise NotFoundError(kind="account", id=account_id)
     return account
+
+
+def promote(tx: Transaction, account_id: AccountId) -> None:
+    """Make an account an administrator. Repeating it changes nothing."""
+    if the_account(tx, account_id).role == ROLE_ADMIN:
+        return
+    tx.accounts.set_role(account_id, ROLE_ADMIN)
+    audit.record(tx, "account.promoted", actor="operator", subject=account_id)

@@ -10,7 +10,7 @@ from ambient_vcp.domain.scheduling.placement import explain_demand
 from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, AttemptState, SlotState
 from ambient_vcp.domain.tasks.records import Slot, TaskRecord
 from ambient_vcp.ports.store import Transaction, WaitingSlot
-from ambient_vcp.services.place import demand_of, node_view
+from ambient_vcp.services.place import company_of, demand_of, node_view
 from ambient_vcp.services.settings import WorkSettings
 
 NODES_LISTED_MAX = 200
@@ -54,7 +54,9 @@ def explain(tx: Transaction, record: TaskRecord, settings: WorkSettings) -> Expl
                 )
             )
             continue
-        demand = demand_of(_waiting(record, slot), views)
+        waiting = _waiting(record, slot)
+        known = company_of(tx, [waiting], views, settings.leases_per_node_max)
+        demand = demand_of(waiting, known)
         reasons = [(view.id, refusal(view, demand) or "") for view in views.values()]
         slots.append(
             SlotExplanation(

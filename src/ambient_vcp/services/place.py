@@ -70,7 +70,7 @@ def node_view(node: Node, now_ms: int, leases_max: int) -> NodeView:
 
 
 def demand_of(waiting: WaitingSlot, views: dict[NodeId, NodeView]) -> SlotDemand:
-    """A waiting slot as placement sees it."""
+    """A waiting slot as placement sees it. ``views`` holds its company too: see ``company_of``."""
     taken = waiting.voted | waiting.leased
     company = [views[node_id] for node_id in sorted(taken) if node_id in views]
     replicated = (
@@ -92,6 +92,22 @@ def demand_of(waiting: WaitingSlot, views: dict[NodeId, NodeView]) -> SlotDemand
     )
 
 
+def company_of(
+    tx: Transaction,
+    waiting: Sequence[WaitingSlot],
+    views: dict[NodeId, NodeView],
+    leases_max: int,
+) -> dict[NodeId, NodeView]:
+    """``views`` and every node that these slots' tasks are already with.
+
+    A node that has voted still binds owner, network and execution class when it is offline.
+    """
+    taken = {node_id for slot in waiting for node_id in slot.voted | slot.leased}
+    absent = tx.nodes.many(sorted(taken - views.keys()))
+    now_ms = tx.now_ms()
+    return views | {node.id: node_view(node, now_ms, leases_max) for node in absent.values()}
+
+
 def place(
     tx: Transaction, *, settings: WorkSettings, entropy: Entropy, cursor: str = ""
 ) -> PlaceReport:
@@ -102,8 +118,9 @@ def place(
     now_ms = tx.now_ms()
     nodes = tx.nodes.placeable(settings.nodes_per_plan_max)
     views = {n.id: node_view(n, now_ms, settings.leases_per_node_max) for n in nodes}
+    known = company_of(tx, waiting, views, settings.leases_per_node_max)
     plan = decide(
-        [demand_of(slot, views) for slot in waiting],
+        [demand_of(slot, known) for slot in waiting],
         list(views.values()),
         strategy=settings.strategy,
         random_unit=entropy.random,

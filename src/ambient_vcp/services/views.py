@@ -9,12 +9,15 @@ from ambient_vcp.domain.ids import AccountId, TaskId
 from ambient_vcp.domain.nodes.health import HEALTHY_MIN, health_of
 from ambient_vcp.domain.nodes.node import NodeStatus
 from ambient_vcp.domain.nodes.reputation import score
-from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, TaskState
+from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, SlotPurpose, TaskState
 from ambient_vcp.domain.tasks.records import TaskRecord
 from ambient_vcp.domain.tasks.spec import LeaseRef
+from ambient_vcp.domain.verification.bounds import decision_bound
+from ambient_vcp.domain.verification.votes import DecisionKind
 from ambient_vcp.ports.store import Transaction
 from ambient_vcp.services import audit, finish
 
+VOTED = frozenset({"agreed", "disagreed"})
 NODE_PAGE = 500
 NODES_MAX = 100_000
 
@@ -74,6 +77,26 @@ def cancel_task(
         )
     cut = finish.cancel(tx, record, actor=viewer.account_id)
     return the_task(tx, task_id, viewer), cut
+
+
+def error_bound_ppb(tx: Transaction, record: TaskRecord) -> int | None:
+    """How likely the accepted result is wrong, in parts per billion; None before it is final.
+
+    Votes that share an owner or a network are not independent, whatever was waived.
+    """
+    if not record.task.decision:
+        return None
+    voters = {
+        attempt.node_id
+        for attempt in record.attempts
+        if attempt.verdict in VOTED and attempt.purpose is not SlotPurpose.AUDIT
+    }
+    nodes = tx.nodes.many(sorted(voters)).values()
+    owners = {node.owner_id for node in nodes}
+    prefixes = {node.network_prefix for node in nodes}
+    independent = len(owners) == len(voters) and len(prefixes) == len(voters)
+    kind = DecisionKind(record.task.decision)
+    return decision_bound(kind, max(1, len(voters)), independent=independent)[0]
 
 
 def cluster(tx: Transaction) -> ClusterFigures:

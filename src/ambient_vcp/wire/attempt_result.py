@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ from ambient_vcp.domain.ids import Digest, PublicKey, Signature
 from ambient_vcp.domain.tasks.records import AttemptResult, Energy
 from ambient_vcp.wire.fields import Count, HexDigest, HexSignature, Shape, Text, checked
 
-RESULT_VERSION = 1
+RESULT_VERSION: Final = 1
 WHERE = "result"
 
 

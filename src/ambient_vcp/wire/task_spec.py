@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -36,7 +36,7 @@ from ambient_vcp.wire.fields import (
     checked,
 )
 
-SPEC_VERSION = 1
+SPEC_VERSION: Final = 1
 WHERE = "task_spec"
 
 

@@ -69,7 +69,5 @@ def _read(folder: Traversable, name: str, size_max: int) -> bytes:
     except FileNotFoundError:
         raise InvalidInputError(where=f"{folder.name}/{name}", rule="exists") from None
     if len(content) > size_max:
-        raise InvalidInputError(
-            where=f"{folder.name}/{name}", rule=f"has at most {size_max} bytes"
-        )
+        raise InvalidInputError(where=f"{folder.name}/{name}", rule=f"has at most {size_max} bytes")
     return content

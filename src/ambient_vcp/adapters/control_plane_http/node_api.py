@@ -58,9 +58,10 @@ class NodeApi:
         self.node_id = node_id
         self.blobs = BlobTransfer(transport)
 
-    async def about(self) -> About:
+    async def about(self) -> tuple[About, float]:
+        """The answer and the round trip in milliseconds."""
         answer = await self._transport.request("GET", "/control-plane", authenticated=False)
-        return decode(answer.content, About)
+        return decode(answer.content, About), answer.round_trip_ms
 
     async def health(self) -> Mapping[str, Any]:
         answer = await self._transport.request("GET", "/health", authenticated=False)

@@ -116,7 +116,7 @@ class Transport:
         self, path: str, *, headers: Mapping[str, str] | None = None, read_timeout_s: float = 20.0
     ) -> AsyncIterator[httpx.Response]:
         """An open answer whose body is read piece by piece."""
-        timeout = httpx.Timeout(TIMEOUT, read=read_timeout_s)
+        timeout = httpx.Timeout(connect=5.0, read=read_timeout_s, write=20.0, pool=20.0)
         try:
             try:
                 response = await self._open(path, headers or {}, timeout)

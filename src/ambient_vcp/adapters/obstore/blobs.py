@@ -69,7 +69,7 @@ class LocalBlobStore:
             InvalidInputError: the digests differ; the file is removed.
         """
         if found != expected:
-            path.unlink(missing_ok=True)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
             raise InvalidInputError(
                 where="digest",
                 rule="must be the SHA-256 of the bytes",

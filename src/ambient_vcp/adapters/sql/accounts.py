@@ -5,7 +5,7 @@ from __future__ import annotations
 from ambient_vcp.adapters.sql.session import Row
 from ambient_vcp.adapters.sql.statement import sql
 from ambient_vcp.adapters.sql.work import Work
-from ambient_vcp.domain.errors import ConflictError
+from ambient_vcp.domain.errors import ConflictError, NotFoundError
 from ambient_vcp.domain.ids import AccountId
 from ambient_vcp.ports.store import Account
 
@@ -16,6 +16,7 @@ _INSERT = sql(
 )
 _BY_NAME = sql("SELECT {columns} FROM accounts WHERE username = :username", columns=_COLUMNS)
 _GET = sql("SELECT {columns} FROM accounts WHERE id = :id", columns=_COLUMNS)
+_SET_ROLE = sql("UPDATE accounts SET role = :role WHERE id = :id")
 _COUNT = sql("SELECT count(*) FROM accounts")
 
 
@@ -58,6 +59,10 @@ class SqlAccountStore:
 
     def get(self, account_id: AccountId) -> Account | None:
         return _account_of(self._session.row(_GET, {"id": account_id}))
+
+    def set_role(self, account_id: AccountId, role: str) -> None:
+        if not self._session.run(_SET_ROLE, {"id": account_id, "role": role}):
+            raise NotFoundError(kind="account", id=account_id)
 
     def count(self) -> int:
         return int(self._session.scalar(_COUNT))

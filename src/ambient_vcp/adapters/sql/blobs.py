@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import json_rows, sql
+from ambient_vcp.adapters.sql.statement import batch, sql
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.ids import AccountId, Digest, NodeId, TaskId
@@ -30,7 +29,7 @@ _LINK = sql(
     """INSERT INTO task_blobs (digest, task_id, size_bytes)
     SELECT r.digest, r.task_id, r.size_bytes FROM {rows} AS r WHERE 1 = 1
     ON CONFLICT DO NOTHING""",
-    rows=json_rows("rows", digest="text", task_id="text", size_bytes="int"),
+    rows=batch(digest="text", task_id="text", size_bytes="int"),
 )
 _NODE_MAY_READ = sql(
     """SELECT b.size_bytes FROM slots
@@ -77,8 +76,7 @@ class SqlBlobIndex:
 
     def link_tasks(self, links: Iterable[tuple[TaskId, Digest, int]]) -> None:
         rows = sorted({(digest, task_id, size_bytes) for task_id, digest, size_bytes in links})
-        if rows:
-            self._session.run(_LINK, {"rows": json_text(rows)})
+        self._session.run_each(_LINK, rows)
 
     def node_may_read(self, node_id: NodeId, digest: Digest) -> int | None:
         values = {"node_id": node_id, "digest": digest}

@@ -55,8 +55,8 @@ _SINCE = {
 _LAST = sql("SELECT coalesce(max(sequence), 0) FROM events WHERE 1 = 1 {horizon}", horizon=_HORIZON)
 _PRUNE = sql(
     """DELETE FROM events WHERE sequence IN (
-        SELECT sequence FROM events WHERE at_ms < {now} - :older_than_ms
-        ORDER BY at_ms LIMIT :at_most)"""
+        SELECT sequence FROM events ORDER BY sequence LIMIT :at_most)
+        AND at_ms < {now} - :older_than_ms"""
 )
 RAISE_BASE = sql(
     """UPDATE event_base SET base = greatest(base, (

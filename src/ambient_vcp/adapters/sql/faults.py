@@ -23,7 +23,11 @@ _SQLITE_FAULTS = {
 }
 """By SQLite's primary result code."""
 
-_RETRYABLE_STATES = frozenset({"40001", "40P01"})
+_UNIQUE_VIOLATION = "23505"
+_RETRYABLE_STATES = frozenset({"40001", "40P01", _UNIQUE_VIOLATION})
+"""Serialisation failure, deadlock, and a unique value that another transaction took meanwhile:
+what was checked before the write is checked again."""
+
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "25006")
 
 
@@ -46,7 +50,7 @@ def postgresql_fault(error: BaseException) -> UnavailableError | None:
         return UnavailableError(reason="the database cannot be reached") if lost else None
     if state.startswith(_UNAVAILABLE_CLASSES) or state == "55P03":
         return UnavailableError(reason=f"the database cannot answer now (state {state})")
-    if state in _RETRYABLE_STATES:
+    if state in _RETRYABLE_STATES - {_UNIQUE_VIOLATION}:
         return UnavailableError(reason="the database is too busy with conflicting changes")
     return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ambient_vcp.adapters.sql.session import Row, json_text
-from ambient_vcp.adapters.sql.statement import json_rows, sql
+from ambient_vcp.adapters.sql.session import Row
+from ambient_vcp.adapters.sql.statement import batch, sql
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.ids import TaskId
@@ -31,7 +31,7 @@ _LEAVES = sql(
 _NUMBER = sql(
     """UPDATE log_leaves SET leaf_index = r.leaf_index FROM {rows} AS r
     WHERE log_leaves.sequence = r.sequence AND log_leaves.leaf_index IS NULL""",
-    rows=json_rows("rows", sequence="int", leaf_index="int"),
+    rows=batch(sequence="int", leaf_index="int"),
 )
 _ADD_NODES = sql(
     "INSERT INTO log_nodes (level, node_index, hash) VALUES (:level, :node_index, :hash)"
@@ -43,7 +43,7 @@ _CHECKPOINTS = sql("SELECT body FROM checkpoints ORDER BY id LIMIT :at_most")
 _NODES = sql(
     """SELECT n.level, n.node_index, n.hash FROM {rows} AS r
     JOIN log_nodes n ON n.level = r.level AND n.node_index = r.node_index""",
-    rows=json_rows("rows", level="int", node_index="int"),
+    rows=batch(level="int", node_index="int"),
 )
 _ADD_RECEIPT = sql(
     """INSERT INTO receipts (task_id, body, leaf_sequence)
@@ -94,7 +94,7 @@ class SqlLogStore:
         if size != first_index:
             raise ConflictError(what=f"the log has {size} leaves, not {first_index}")
         rows = [(sequence, first_index + place) for place, sequence in enumerate(sequences)]
-        if rows and self._session.run(_NUMBER, {"rows": json_text(rows)}) != len(rows):
+        if rows and self._session.run_each(_NUMBER, rows) != len(rows):
             raise ConflictError(what="a leaf is unknown or already in the log")
         self._session.run_many(
             _ADD_NODES,
@@ -115,7 +115,7 @@ class SqlLogStore:
     def nodes(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         if not keys:
             return {}
-        rows = self._session.rows(_NODES, {"rows": json_text(keys)})
+        rows = self._session.rows_each(_NODES, keys)
         return {(level, index): bytes(data) for level, index, data in rows}
 
     def leaves(self, first_index: int, at_most: int) -> list[Leaf]:

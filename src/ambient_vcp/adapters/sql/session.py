@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ambient_vcp.adapters.sql.statement import Dialect, Statement
+from ambient_vcp.adapters.sql.statement import BATCH, Dialect, Statement
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
@@ -77,6 +77,38 @@ class Session:
         """Execute; answers the number of rows written."""
         self._cursor.execute(self._text(statement), parameters)
         return self._cursor.rowcount
+
+    def run_each(
+        self, statement: Statement, rows: Sequence[Row], parameters: Parameters = _NOTHING
+    ) -> int:
+        """Execute for each row of a batch; answers the number of rows written."""
+        if not rows:
+            return 0
+        if self.is_sqlite:
+            self._cursor.executemany(statement.sqlite, self._bound(statement, rows, parameters))
+            return self._cursor.rowcount
+        return self.run(statement, {BATCH: json_text(rows), **parameters})
+
+    def rows_each(
+        self, statement: Statement, rows: Sequence[Row], parameters: Parameters = _NOTHING
+    ) -> list[Row]:
+        """The same for a statement that answers rows."""
+        if not rows:
+            return []
+        if not self.is_sqlite:
+            return self.rows(statement, {BATCH: json_text(rows), **parameters})
+        found: list[Row] = []
+        for bound in self._bound(statement, rows, parameters):
+            self._cursor.execute(statement.sqlite, bound)
+            found += self._cursor.fetchall()
+        return found
+
+    @staticmethod
+    def _bound(
+        statement: Statement, rows: Sequence[Row], parameters: Parameters
+    ) -> list[dict[str, Any]]:
+        names = statement.columns
+        return [{**parameters, **dict(zip(names, row, strict=True))} for row in rows]
 
     def run_many(self, statement: Statement, parameters: Sequence[Parameters]) -> None:
         """Execute once per set of parameters."""

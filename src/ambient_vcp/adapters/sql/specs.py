@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ambient_vcp.adapters.sql.session import Session, json_text
-from ambient_vcp.adapters.sql.statement import json_list, json_rows, sql
+from ambient_vcp.adapters.sql.statement import batch, json_list, sql
 from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.wire.task_spec import spec_from_json, spec_to_json
 
@@ -19,7 +19,7 @@ CACHE_BYTES_MAX = 32 * 1024 * 1024
 _INSERT = sql(
     """INSERT INTO specs (digest, body) SELECT r.digest, r.body FROM {rows} AS r WHERE 1 = 1
     ON CONFLICT DO NOTHING""",
-    rows=json_rows("rows", digest="text", body="text"),
+    rows=batch(digest="text", body="text"),
 )
 _LOAD = sql(
     "SELECT digest, body FROM specs WHERE digest IN {digests}", digests=json_list("digests")
@@ -82,7 +82,7 @@ def insert_specs(
         for digest in sorted(fresh)
     ]
     if new:
-        session.run(_INSERT, {"rows": json_text([(item.digest, item.body) for item in new])})
+        session.run_each(_INSERT, [(item.digest, item.body) for item in new])
     return new
 
 

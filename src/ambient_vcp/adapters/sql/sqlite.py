@@ -214,15 +214,20 @@ class SqliteDatabase:
     def read(self, use_case: Callable[[Transaction], T]) -> T:
         """Run a use case that only reads, on a snapshot, in this thread."""
         if self._reading is None:
-            return self.run(use_case)
-        with self._reading.connect() as connection, _snapshot(connection) as driver:
-            session = Session(
-                driver.cursor(), Dialect.SQLITE, read_only=True, now=self._clock.now_ms
-            )
-            try:
-                return use_case(SqlTransaction(session, self.specs))
-            except sqlite3.Error as error:
-                raise sqlite_fault(error) or error from error
+            with self._lock, _write_protected(self._driver):
+                return self._read_from(self._driver, use_case)
+        with self._reading.connect() as connection:
+            return self._read_from(_driver_connection(connection), use_case)
+
+    def _read_from(self, driver: sqlite3.Connection, use_case: Callable[[Transaction], T]) -> T:
+        session = Session(driver.cursor(), Dialect.SQLITE, read_only=True, now=self._clock.now_ms)
+        driver.execute("BEGIN")
+        try:
+            return use_case(SqlTransaction(session, self.specs))
+        except sqlite3.Error as error:
+            raise sqlite_fault(error) or error from error
+        finally:
+            driver.execute("ROLLBACK")
 
     def close(self) -> None:
         """Write back the journal and let go of the file."""
@@ -246,13 +251,12 @@ def _driver_connection(connection: Connection) -> Any:
 
 
 @contextmanager
-def _snapshot(connection: Connection) -> Iterator[sqlite3.Connection]:
-    driver: sqlite3.Connection = _driver_connection(connection)
-    driver.execute("BEGIN")
+def _write_protected(driver: sqlite3.Connection) -> Iterator[None]:
+    driver.execute("PRAGMA query_only = ON")
     try:
-        yield driver
+        yield
     finally:
-        driver.execute("ROLLBACK")
+        driver.execute("PRAGMA query_only = OFF")
 
 
 def _fail_all(outcomes: Sequence[Outcome[Any]], error: BaseException) -> None:

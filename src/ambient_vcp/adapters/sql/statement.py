@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 _SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
-_POSTGRESQL = PGDialect_psycopg()
+_POSTGRESQL = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 class Dialect(StrEnum):
@@ -35,7 +35,12 @@ class Statement:
 
     sqlite: str
     postgresql: str
+    columns: tuple[str, ...] = ()
+    """Of the batch in it, if there is one."""
 
+
+BATCH = "batch_"
+"""Name of the parameter that holds a batch's rows."""
 
 NOW = Fragment("(SELECT vcp_now_ms())", "(SELECT vcp_now_ms())")
 """The database's clock, read once per statement so that an index can be searched with it."""
@@ -55,21 +60,31 @@ _COMMON = {
 _PG_TYPES = {"text": "text", "int": "bigint", "real": "double precision"}
 
 
-def json_rows(parameter: str, **columns: str) -> Fragment:
-    """A sub-select over a JSON array of arrays bound to ``parameter``.
+@dataclass(frozen=True, slots=True)
+class Rows(Fragment):
+    """A sub-select that yields the rows of a batch, with the names of its columns."""
+
+    columns: tuple[str, ...]
+
+
+def batch(**columns: str) -> Rows:
+    """A sub-select over the rows that :meth:`Session.run_each` and ``rows_each`` are given.
+
+    PostgreSQL gets all rows as one JSON parameter, because each statement is a journey. SQLite is
+    in this process, and runs the statement once a row: that is cheaper than unpacking JSON.
 
     Args:
-        parameter: name of the bound parameter.
         columns: name and type (``text``, ``int`` or ``real``) of each column, in order.
     """
-    sqlite = ", ".join(f"value ->> {index} AS {name}" for index, name in enumerate(columns))
+    sqlite = ", ".join(f":{name} AS {name}" for name in columns)
     postgresql = ", ".join(
         f"(v ->> {index})::{_PG_TYPES[kind]} AS {name}"
         for index, (name, kind) in enumerate(columns.items())
     )
-    return Fragment(
-        f"(SELECT {sqlite} FROM json_each(:{parameter}))",  # noqa: S608  # constants, at import
-        f"(SELECT {postgresql} FROM jsonb_array_elements(CAST(:{parameter} AS jsonb)) AS e(v))",  # noqa: S608  # constants, at import
+    return Rows(
+        f"(SELECT {sqlite})",
+        f"(SELECT {postgresql} FROM jsonb_array_elements(CAST(:{BATCH} AS jsonb)) AS e(v))",  # noqa: S608  # constants, at import
+        tuple(columns),
     )
 
 
@@ -82,7 +97,7 @@ def json_list(parameter: str) -> Fragment:
 
 
 def sql(template: str, **fragments: Fragment | str) -> Statement:
-    """Compile a template: ``{name}`` stands for a fragment or constant, ``:name`` for a parameter."""
+    """Compile a template: ``{name}`` is a fragment or constant, ``:name`` a bound parameter."""
     known = _COMMON | {
         name: Fragment(item, item) if isinstance(item, str) else item
         for name, item in fragments.items()
@@ -92,4 +107,5 @@ def sql(template: str, **fragments: Fragment | str) -> Statement:
     return Statement(
         sqlite=str(text(lite).compile(dialect=_SQLITE)),
         postgresql=str(text(post).compile(dialect=_POSTGRESQL)),
+        columns=next((item.columns for item in known.values() if isinstance(item, Rows)), ()),
     )

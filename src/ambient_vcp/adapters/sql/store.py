@@ -44,8 +44,6 @@ class _SqliteRunner:
         return value
 
     async def read(self, use_case: Callable[[Transaction], T]) -> T:
-        if self._database.in_memory:
-            return await self.transact(use_case)
         return await self._readers.run(lambda: self._database.read(use_case))
 
     def close(self) -> None:

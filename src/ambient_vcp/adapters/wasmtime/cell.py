@@ -14,7 +14,7 @@ import time
 import msgspec
 
 from ambient_vcp.adapters.wasmtime import isolation
-from ambient_vcp.adapters.wasmtime.guest import Guest, escaped
+from ambient_vcp.adapters.wasmtime.guest import DEFAULT_STACK_BYTES, Guest, escaped
 from ambient_vcp.adapters.wasmtime.host import RunFiles
 from ambient_vcp.adapters.wasmtime.protocol import (
     JOB_BYTES_MAX,
@@ -28,6 +28,12 @@ from ambient_vcp.domain.execution.outcome import Reason
 
 FDS_MAX = 4
 _TIMER_STACK_BYTES = 256 * 1024
+# (module (import "vcp" "input_len" (func (param i32) (result i32))) (memory 1)
+#   (func (export "f") (param i32) (result i32) local.get 0 call 0))
+_REHEARSAL = bytes.fromhex(
+    "0061736d0100000001060160017f017f0211010376637009696e7075745f6c656e00000302010005"
+    "03010001070501016600010a08010600200010000b"
+)
 
 
 class Deadline:
@@ -59,6 +65,7 @@ def live(channel: socket.socket, filter_program: bytes | None, filter_why: str) 
     try:
         layers = isolation.Layers()
         isolation.enter_cell(layers, filter_program, filter_why)
+        _rehearse()
         guest = Guest()
         guest.prepare()
         deadline = Deadline(guest)
@@ -68,6 +75,36 @@ def live(channel: socket.socket, filter_program: bytes | None, filter_why: str) 
         code = 0
     finally:
         os._exit(code)
+
+
+def _rehearse() -> None:
+    """Run a tiny guest while nobody waits: every page a run touches is this process's own then."""
+    module, output = os.memfd_create("module"), os.memfd_create("output")
+    os.write(module, _REHEARSAL)
+    job = Job(
+        interface="scalar",
+        name="f",
+        args=["1"],
+        env=[],
+        fuel_max=1000,
+        memory_bytes_max=1 << 16,
+        wall_ms_max=1000,
+        output_bytes_max=1000,
+        stack_bytes_max=DEFAULT_STACK_BYTES,
+        log_bytes_max=0,
+        random_seed=bytes(32),
+        clock_start_ms=0,
+        fds=["module", "output"],
+    )
+    job = msgspec.json.decode(msgspec.json.encode(job), type=Job)
+    files = RunFiles(
+        public_fd=-1, private_fd=-1, output_fd=output, output_bytes_max=1000, log_bytes_max=0
+    )
+    report = Guest().run(job, module, files)
+    os.close(module)
+    os.close(output)
+    if report.reason is not None:
+        raise RuntimeError(f"the rehearsal failed: {report.detail}")
 
 
 def _serve(channel: socket.socket, guest: Guest, deadline: Deadline) -> None:

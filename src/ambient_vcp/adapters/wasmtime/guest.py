@@ -46,6 +46,7 @@ DEFAULT_STACK_BYTES = 512 * 1024
 PROGRAM_NAME = b"guest.wasm"
 ARGUMENT_BYTES_MAX = 128 * 1024
 INITIALIZE = "_initialize"
+_NO_FUEL = "the guest used all its fuel"
 
 _VALUE_TYPES = {
     "i32": wasmtime.ValType.i32,
@@ -100,7 +101,9 @@ class Guest:
         self.memory.limit_bytes = job.memory_bytes_max
         if self._engine is None or job.stack_bytes_max != DEFAULT_STACK_BYTES:
             self.prepare(job.stack_bytes_max)
-        store = new_store(self._started_engine(), job.fuel_max)
+        # The engine looks at the counter only at branches and calls, so the last stretch may overdraw
+        # and the rest reads 0: one unit more tells a run that used exactly its budget from that.
+        store = new_store(self._started_engine(), job.fuel_max + 1)
         try:
             self._execute(job, _read_module(module_fd), files, store)
         except RunStoppedError as stop:
@@ -113,7 +116,10 @@ class Guest:
             return self._failed(job, RunStoppedError(Reason.NODE_ERROR, str(error)))
         if self.memory.refused or self.memory.host_failed:
             return self._failed(job, RunStoppedError(Reason.TRAP))
-        return self._report(None, "", "", files.output_bytes, job.fuel_max - store.get_fuel())
+        left = store.get_fuel()
+        if left == 0:
+            return self._failed(job, RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL))
+        return self._report(None, "", "", files.output_bytes, job.fuel_max + 1 - left)
 
     def _started_engine(self) -> wasmtime.Engine:
         assert self._engine is not None, "prepare() comes first"
@@ -199,7 +205,7 @@ class Guest:
         name = code.name.lower() if code else "unknown"
         match code:
             case wasmtime.TrapCode.OUT_OF_FUEL:
-                return RunStoppedError(Reason.FUEL_EXHAUSTED, "the guest used all its fuel")
+                return RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL)
             case wasmtime.TrapCode.STACK_OVERFLOW:
                 return RunStoppedError(Reason.STACK_EXHAUSTED, "the guest's call stack is full")
             case wasmtime.TrapCode.INTERRUPT if self.wall_exceeded:

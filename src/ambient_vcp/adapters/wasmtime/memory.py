@@ -31,7 +31,6 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 _libc.mremap.restype = ctypes.c_void_p
 _libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 @dataclass(slots=True)
@@ -70,12 +69,12 @@ class GuestMemory:
         return self.peak_at_refusal_bytes if self.refused else self.size_bytes
 
     def attach(self, config: wasmtime.Config) -> None:
-        """Make ``config``'s engine take its memories from here. This object must outlive it."""
-        free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        """Make ``config``'s engine take its memories from here. This object must outlive it.
+
+        Mappings are never given back: a process makes one run and ends.
+        """
         get = bindings.wasmtime_memory_get_callback_t(self._get)
         grow = bindings.wasmtime_memory_grow_callback_t(self._grow)
-        release = free(self._release)
-        nothing = free(lambda _env: None)
 
         def new(
             _env: object, _type: object, minimum: int, _max: int, _res: int, _guard: int, out: Any
@@ -85,13 +84,12 @@ class GuestMemory:
                 return _error(b"the memory limit refuses the module's initial memory")
             memory = out[0]
             memory.env, memory.get_memory, memory.grow_memory = key, get, grow
-            memory.finalizer = release
             return 0
 
         new_memory = bindings.wasmtime_new_memory_callback_t(new)
         creator = bindings.wasmtime_memory_creator_t()
-        creator.env, creator.new_memory, creator.finalizer = None, new_memory, nothing
-        self._callbacks.extend((get, grow, release, nothing, new_memory, creator))
+        creator.env, creator.new_memory = None, new_memory
+        self._callbacks.extend((get, grow, new_memory, creator))
         bindings.wasmtime_config_host_memory_creator_set(config.ptr(), ctypes.byref(creator))
 
     def _new(self, minimum_bytes: int) -> int | None:
@@ -128,12 +126,6 @@ class GuestMemory:
             mapping.base, mapping.mapped_bytes = base, new_bytes
         mapping.size_bytes = new_bytes
         return 0
-
-    def _release(self, key: int) -> None:
-        mapping = self._mappings.get(key)
-        if mapping is not None and mapping.mapped_bytes:
-            _libc.munmap(mapping.base, mapping.mapped_bytes)
-            mapping.base, mapping.size_bytes, mapping.mapped_bytes = 0, 0, 0
 
     def _refuse(self) -> None:
         if not self.refused:

@@ -36,6 +36,7 @@ WASM_PAGE_BYTES = 65_536
 
 _MAGIC = b"\0asm"
 _VERSION = b"\1\0\0\0"
+_REFERENCES = {0x70: "funcref", 0x6F: "externref"}
 _EXTERNAL_KINDS = {0: "func", 1: "table", 2: "memory", 3: "global", 4: "tag"}
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
 _MEMORY_64, _SHARED, _CUSTOM_PAGE = 4, 2, 8
@@ -152,7 +153,10 @@ def _tables(reader: Reader, tally: Tally) -> None:
 
 
 def _table_type(reader: Reader, tally: Tally) -> str:
-    reference = reader.value_type()
+    code = reader.byte()
+    if code not in _REFERENCES:
+        raise invalid(f"a table of type 0x{code:02x} is not supported")
+    reference = _REFERENCES[code]
     minimum, maximum, _ = _limits(reader)
     tally.tables.append(f"{reference} {minimum}..{'' if maximum is None else maximum}")
     tally.table_elements += minimum

@@ -30,6 +30,8 @@ START_TIMEOUT_S = 30.0
 SPARE_TIMEOUT_S = 10.0
 EXIT_GRACE_S = 1.0
 REAP_TIMEOUT_S = 5.0
+REFILL_DELAY_S = 0.01
+"""Making the next spare waits this long, so that it does not slow the run that took the last one."""
 _MODULE = "ambient_vcp.adapters.wasmtime.zygote"
 
 
@@ -60,6 +62,7 @@ class ZygoteClient:
         self._control: socket.socket | None = None
         self._greeting: asyncio.Future[Hello] | None = None
         self._closed = False
+        self._asked = 0  # forks requested and not yet answered
         self.hello: Hello
 
     @classmethod
@@ -76,15 +79,16 @@ class ZygoteClient:
     async def take(self) -> CellHandle:
         """A cell nobody else has; raises CellLostError. The caller must call ``finish``."""
         await self._ensure_running()
-        self._send(Fork())  # replaces the spare that is taken, or makes the one that is missing
+        loop = asyncio.get_running_loop()
         while self._idle:
             cell = self._idle.popleft()
             if not cell.exited.done():
+                loop.call_later(REFILL_DELAY_S, self._refill)
                 return cell
             cell.channel.close()
-            self._send(Fork())
-        waiter: asyncio.Future[CellHandle] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[CellHandle] = loop.create_future()
         self._waiters.append(waiter)
+        self._refill()
         try:
             async with asyncio.timeout(SPARE_TIMEOUT_S):
                 return await waiter
@@ -151,8 +155,7 @@ class ZygoteClient:
             raise UnavailableError(reason=f"the cell helper did not start: {said}") from error
         if process.stderr is not None:
             process.stderr.close()
-        for _ in range(self._spares):
-            self._send(Fork())
+        self._refill()
 
     def _on_readable(self) -> None:
         while self._control is not None:
@@ -173,6 +176,7 @@ class ZygoteClient:
                 if self._greeting is not None and not self._greeting.done():
                     self._greeting.set_result(message)
             case Spare(cell=number, pid=pid):
+                self._asked = max(self._asked - 1, 0)
                 channel = socket.socket(fileno=fds[0])
                 channel.setblocking(False)
                 exited = asyncio.get_running_loop().create_future()
@@ -184,9 +188,19 @@ class ZygoteClient:
                 if gone is not None and not gone.exited.done():
                     gone.exited.set_result(message)
             case ForkFailed(why=why):
+                self._asked = max(self._asked - 1, 0)
                 waiter = self._next_waiter()
                 if waiter is not None:
                     waiter.set_exception(CellLostError(f"no cell could be started: {why}"))
+
+    def _refill(self) -> None:
+        """Ask for as many cells as are missing: one per waiting run, and the spares."""
+        if self._control is None:
+            return
+        missing = self._spares + len(self._waiters) - len(self._idle) - self._asked
+        for _ in range(missing):
+            self._asked += 1
+            self._send(Fork())
 
     def _offer(self, cell: CellHandle) -> None:
         waiter = self._next_waiter()
@@ -234,6 +248,7 @@ class ZygoteClient:
             if not cell.exited.done():
                 cell.exited.set_result(Exited(cell=cell.number, code=0, signal=9, cpu_ms=0.0))
         self._cells.clear()
+        self._asked = 0
         for cell in self._idle:
             cell.channel.close()
         self._idle.clear()

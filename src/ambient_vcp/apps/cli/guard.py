@@ -1,7 +1,7 @@
 """Runs a program that must not outlive the one that started it.
 
-Called as ``python -m ambient_vcp.apps.cli.guard PARENT_PID COMMAND...``: asks the kernel for SIGTERM
-at the parent's death, then becomes the command. Where the kernel cannot, the command just runs.
+Called as ``python -m ambient_vcp.apps.cli.guard PARENT_PID COMMAND...``: asks the kernel for
+SIGTERM at the parent's death, then becomes the command. Where it cannot, the command just runs.
 """
 
 from __future__ import annotations

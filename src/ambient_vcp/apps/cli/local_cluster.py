@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ambient_vcp.sdk.client import Client
 
 HOST = "127.0.0.1"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
 ACCOUNT_FILE = "account.json"
 USERNAME = "local"
@@ -72,18 +73,36 @@ class LocalCluster:
         with client_for(endpoint=self.endpoint, token="") as client:
             wait_until(lambda: _is_healthy(client), child, "the control plane is not healthy")
 
-    def start_node(self, client: Client, node_id: str, *extra: str, region: str = "local") -> None:
-        """Join (the first time with an invitation) and wait until the node may get work."""
+    def start_node(self, client: Client, node_id: str, *extra: str) -> None:
+        """Launch a node and wait until it may get work."""
+        self.launch_node(client, node_id, *extra)
+        self.wait_for_node(client, node_id)
+
+    def launch_node(self, client: Client, node_id: str, *extra: str, region: str = "local") -> None:
+        """Start a node's process; the first time it joins with an invitation."""
         folder = self.data_dir / "nodes" / node_id
         log_file = self.data_dir / "logs" / f"{node_id}.log"
         arguments = ["run", "--data-dir", str(folder)]
+        variables: dict[str, str] = {}
         if not (folder / "node.json").exists():
             code = str(client.invite()["code"])
-            arguments = ["join", self.endpoint, "--code", code, "--data-dir", str(folder)]
-            arguments += ["--id", node_id, "--region", region, "--node-type", "compute"]
-        child = Child(f"node {node_id}", NODE, [*arguments, *extra], log_file=log_file)
+            # By the environment: other users can read command lines.
+            variables = {"AMBIENT_VCP_JOIN_CODE": code}
+            arguments = ["join", self.endpoint, "--data-dir", str(folder), "--id", node_id]
+            arguments += ["--region", region, "--node-type", "compute"]
+        child = Child(
+            f"node {node_id}", NODE, [*arguments, *extra], log_file=log_file, variables=variables
+        )
         self.nodes[node_id] = child
-        wait_until(lambda: is_serving(client, node_id), child, f"node {node_id} is not online")
+
+    def wait_for_node(self, client: Client, node_id: str) -> None:
+        """Until this very process has been heard of; what an earlier one left does not count."""
+        child = self.nodes[node_id]
+        wait_until(
+            lambda: is_serving(client, node_id, since_ms=child.started_at_ms),
+            child,
+            f"node {node_id} is not online",
+        )
 
     def kill_node(self, node_id: str) -> None:
         """SIGKILL to the node and its cells, as if its machine had lost power."""
@@ -162,15 +181,16 @@ def wait_until(condition: Callable[[], bool], child: Child, otherwise: str) -> N
         time.sleep(POLL_S)
 
 
-def is_serving(client: Client, node_id: str) -> bool:
-    """Whether the node is online and refuses nothing."""
+def is_serving(client: Client, node_id: str, *, since_ms: int) -> bool:
+    """Whether the node is online, and was heard of after ``since_ms`` (both clocks are ours)."""
     from ambient_vcp.sdk.errors import RequestRefused  # noqa: PLC0415 - httpx is slow to import
 
     try:
         node = client.node(node_id)
     except RequestRefused:
         return False
-    return node.status == "online" and bool(node.raw.get("public_key"))
+    seen_ms = datetime.fromisoformat(str(node.raw["last_seen"])).timestamp() * 1000
+    return node.status == "online" and bool(node.raw.get("public_key")) and seen_ms >= since_ms
 
 
 def _is_healthy(client: Client) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ambient_vcp.adapters.system.clock import SystemClock
 from ambient_vcp.apps.cli.failures import CommandFailed
 
 LOG_TAIL_LINES = 15
@@ -35,6 +36,7 @@ class Child:
         """Start it. Call from the main thread: the kernel ends it when the starting thread ends."""
         self.name = name
         self.log_file = log_file
+        self.started_at_ms = SystemClock().now_ms()
         log_file.parent.mkdir(parents=True, exist_ok=True)
         guard = [sys.executable, "-m", "ambient_vcp.apps.cli.guard", str(os.getpid())]
         with log_file.open("ab") as log:

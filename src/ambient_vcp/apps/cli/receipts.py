@@ -21,6 +21,13 @@ def kept_receipt(receipt_id: str) -> Path:
     return environment().receipts_dir / f"{receipt_id}.json"
 
 
+def keep_blinder(task_id: str, blinder: bytes) -> Path:
+    """Keep what opens the commitment to a private input; whoever has it can test guesses."""
+    path = environment().receipts_dir / f"{task_id}.blinder"
+    write_private(path, blinder.hex().encode() + b"\n")
+    return path
+
+
 def fetch_receipt(client: Client, task_id: str, copy_to: Path | None = None) -> Path:
     """Fetch, keep, and copy if asked. A task that just ended gets a moment to be sealed."""
     from ambient_vcp.sdk.errors import RequestRefused  # noqa: PLC0415 - httpx is slow to import

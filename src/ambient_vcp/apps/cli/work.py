@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -39,6 +40,7 @@ WALL_UNITS = {"": 1, "ms": 1, "s": 1000}
 QUANTITY = re.compile(r"(-?[0-9][0-9_]*)([a-zA-Z]*)")
 NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf|nan|0x)", re.IGNORECASE)
 MARK = "\0"
+BLINDER_BYTES = 32
 
 WORK_OPTIONS = (
     click.option("--invoke", metavar="NAME", help="Call this exported function with ARGS."),
@@ -137,18 +139,9 @@ def task_request(
     words = [word.removeprefix(MARK) for word in module_and_args]
     if sum((invoke is not None, as_bytes, wasi, program is not None)) > 1:
         refuse("choose one of --invoke, --bytes, --wasi and --program")
+    requirements = {"max_execution_time_sec": max_execution, "region": region}
     module = None if program is not None else _module(words.pop(0) if words else None)
-    if words and invoke is None:
-        refuse(f"unexpected argument {words[0]!r}; a WASI command's arguments are given with --arg")
-    if input_json is not None and program is None:
-        refuse("--input-json is a program's; a module takes --input FILE")
-    if stdin_file is not None and not wasi:
-        refuse("--stdin is for --wasi; the bytes interface takes --input")
-    requirements: dict[str, Any] = {}
-    if max_execution is not None:
-        requirements["max_execution_time_sec"] = max_execution
-    if region is not None:
-        requirements["region"] = region
+    _refuse_contradictions(words, invoke, program, input_json, stdin_file, wasi=wasi)
     return TaskRequest(
         module=module,
         program=program,
@@ -162,12 +155,30 @@ def task_request(
         replicas=replicas,
         audit_rate=audit_rate,
         limits=parse_limits(limits),
-        requirements=requirements,
+        requirements={k: v for k, v in requirements.items() if v is not None},
         queue_sec=queue_timeout,
         total_sec=total_timeout,
         max_attempts=max_attempts,
         name=name,
+        blinder=os.urandom(BLINDER_BYTES) if private_input else None,
     )
+
+
+def _refuse_contradictions(
+    words: list[str],
+    invoke: str | None,
+    program: str | None,
+    input_json: str | None,
+    stdin_file: str | None,
+    *,
+    wasi: bool,
+) -> None:
+    if words and invoke is None:
+        refuse(f"unexpected argument {words[0]!r}; a WASI command's arguments are given with --arg")
+    if input_json is not None and program is None:
+        refuse("--input-json is a program's; a module takes --input FILE")
+    if stdin_file is not None and not wasi:
+        refuse("--stdin is for --wasi; the bytes interface takes --input")
 
 
 def parse_limits(items: tuple[str, ...]) -> dict[str, int]:

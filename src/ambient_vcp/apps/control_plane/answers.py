@@ -30,9 +30,7 @@ def json_answer(
     return raw_json(encode(value), status, headers)
 
 
-def raw_json(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def raw_json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, {**HEADERS, **(headers or {})}, JSON_TYPE)
 
 
@@ -81,6 +79,20 @@ class RangeError(VcpError):
 
     def __str__(self) -> str:
         return f"the range lies outside of the {self.size_bytes} bytes"
+
+
+@dataclass(eq=False, kw_only=True)
+class UnknownRouteError(VcpError):
+    code: ClassVar[str] = "not_found"
+    http_status: ClassVar[int] = 404
+    route: str
+
+    def __str__(self) -> str:
+        return f"there is no {self.route}"
+
+    @property
+    def hint(self) -> str:
+        return "GET /api-docs/openapi.json lists every operation."
 
 
 @dataclass(eq=False, kw_only=True)

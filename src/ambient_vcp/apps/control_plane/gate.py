@@ -10,8 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ambient_vcp.apps.control_plane.answers import InternalError, error_response
-from ambient_vcp.domain.errors import InvalidInputError, NotFoundError, UnavailableError, VcpError
+from ambient_vcp.apps.control_plane.answers import (
+    InternalError,
+    UnknownRouteError,
+    error_response,
+)
+from ambient_vcp.domain.errors import InvalidInputError, UnavailableError, VcpError
 from ambient_vcp.ports.entropy import Entropy
 
 REQUEST_ID_CHARS_MAX = 128
@@ -88,7 +92,9 @@ class Gate:
         return release
 
 
-def translate(error: Exception, request_id: str, *, started: bool) -> VcpError | None:
+def translate(
+    error: Exception, request_id: str, *, started: bool, route: str = ""
+) -> VcpError | None:
     """The error table. Answers None where an answer has begun and nothing can be said any more."""
     if isinstance(error, VcpError):
         if error.http_status < 500 or error.retryable:  # noqa: PLR2004 - where our own errors begin
@@ -96,15 +102,15 @@ def translate(error: Exception, request_id: str, *, started: bool) -> VcpError |
         log.error("request.failed", request_id=request_id, exc_info=error)
         return InternalError()
     if isinstance(error, HTTPException):
-        return _of_http(error)
+        return _of_http(error, route)
     log.error("request.failed", request_id=request_id, started=started, exc_info=error)
     return None if started else InternalError()
 
 
-def _of_http(error: HTTPException) -> VcpError:
+def _of_http(error: HTTPException, route: str) -> VcpError:
     """What the framework itself refuses: unknown routes and methods, odd requests."""
     if error.status_code in (404, 405):
-        return NotFoundError(kind="route", id="at this address with this method")
+        return UnknownRouteError(route=route)
     return InvalidInputError(where="request", rule=str(error.detail)[:200])
 
 

@@ -84,10 +84,10 @@ class Loop:
         self._woken.clear()
         try:
             more = await self._tick()
-        except Exception as error:  # noqa: BLE001  (a loop must outlive any error of one tick)
+        except Exception as error:
             self._failures += 1
             self._error = type(error).__name__
-            log.error("loop.failed", loop=self.name, failures=self._failures, exc_info=True)
+            log.exception("loop.failed", loop=self.name, failures=self._failures)
             return False
         self._failures = 0
         self._last_ok_ms = self._clock.monotonic_ms()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from starlette.responses import Response, StreamingResponse
 
@@ -38,8 +39,16 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-async def blob_response(call: Call[None], digest: Digest, size: int) -> Response:
-    """The bytes of a blob that the caller may read."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    start: int
+    stop: int
+    status: int
+    headers: dict[str, str]
+
+
+def _negotiate(call: Call[None], digest: Digest, size: int) -> _Part:
+    """What to send of ``size`` bytes, by the request's conditions."""
     request = call.request
     headers = {
         "ETag": f'"{digest}"',
@@ -49,7 +58,7 @@ async def blob_response(call: Call[None], digest: Digest, size: int) -> Response
         "Content-Disposition": "attachment",
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
+        return _Part(0, 0, 304, headers)
     named = request.headers.get("if-range")
     wanted = request.headers.get("range") if named in (None, headers["ETag"]) else None
     part = parse_range(wanted, size)
@@ -57,15 +66,30 @@ async def blob_response(call: Call[None], digest: Digest, size: int) -> Response
     headers["Content-Length"] = str(stop - start)
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    status = 200 if part is None else 206
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=BYTES_TYPE)
+    return _Part(start, stop, 200 if part is None else 206, headers)
+
+
+async def blob_response(call: Call[None], digest: Digest, size: int) -> Response:
+    """The bytes of a blob that the caller may read."""
+    part = _negotiate(call, digest, size)
+    if call.request.method == "HEAD" or part.status == 304:  # noqa: PLR2004 - Not Modified
+        return Response(status_code=part.status, headers=part.headers, media_type=BYTES_TYPE)
     # The first chunk is read before anything is sent: a missing blob is a 404, not a cut answer.
-    pieces = call.plane.blobs.stream(digest, start, stop)
+    pieces = call.plane.blobs.stream(digest, part.start, part.stop)
     first = await anext(pieces, b"")
     return StreamingResponse(
-        _joined(first, pieces), status_code=status, headers=headers, media_type=BYTES_TYPE
+        _joined(first, pieces),
+        status_code=part.status,
+        headers=part.headers,
+        media_type=BYTES_TYPE,
     )
+
+
+def bytes_response(call: Call[None], digest: Digest, data: bytes) -> Response:
+    """The same for bytes at hand."""
+    part = _negotiate(call, digest, len(data))
+    body = b"" if call.request.method == "HEAD" else data[part.start : part.stop]
+    return Response(body, part.status, part.headers, BYTES_TYPE)
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -111,9 +111,7 @@ class Work:
 
     async def _seal(self) -> bool:
         def work(tx: Transaction) -> int:
-            sealed = seal.seal(
-                tx, signer=self._signer, control_plane_id=self._id, at_most=SEAL_MAX
-            )
+            sealed = seal.seal(tx, signer=self._signer, control_plane_id=self._id, at_most=SEAL_MAX)
             log.integrate(tx, signer=self._signer, origin=log_origin(self._id))
             return sealed
 

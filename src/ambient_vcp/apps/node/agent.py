@@ -46,6 +46,8 @@ class Agent:
         enrolled = await self._unless_stopped(parts.membership.enrol_patiently(code, patience))
         if not enrolled:
             return
+        if parts.membership.round_trip_ms is not None:
+            parts.state.latency = parts.state.latency.with_sample(parts.membership.round_trip_ms)
         await self._undrain()
         recovered = await asyncio.to_thread(parts.spool.recover)
         if recovered.entries or recovered.damaged:
@@ -126,9 +128,7 @@ class Agent:
         parts, state = self._parts, self._parts.state
         clock, link, log = parts.clock, parts.link, parts.log
         listener = Listener(parts.api, state, executor, link=link, log=log)
-        claimer = Claimer(
-            parts.api, state, executor, parts.spool, clock=clock, link=link, log=log
-        )
+        claimer = Claimer(parts.api, state, executor, parts.spool, clock=clock, link=link, log=log)
         keeper = LeaseKeeper(parts.api, state, executor, clock=clock, link=link, log=log)
         probe = BandwidthProbe(parts.api, state, parts.entropy)
         return {

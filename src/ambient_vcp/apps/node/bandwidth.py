@@ -15,6 +15,9 @@ LARGE_PROBE_BYTES = 4 * 1024 * 1024
 LARGE_WORTH_BELOW_MS = 200
 """A small probe that took longer says enough; the large one would only cost the owner's line."""
 
+SETTLE_S = 1.0
+"""Lets the first heartbeat go alone, so that it measures the line and not this probe."""
+
 REFRESH_S = 30 * 60
 BUSY_RETRY_S = 60
 
@@ -30,6 +33,7 @@ class BandwidthProbe:
 
     async def run(self, measured: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled; ``measured`` is awaited after each measurement."""
+        await asyncio.sleep(SETTLE_S)
         while True:
             if self._state.held.working:
                 await asyncio.sleep(BUSY_RETRY_S)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ambient_vcp.domain.errors import InvalidInputError
 
 SLOW_SECONDS_DEFAULT = 10.0
+_DIGITS = frozenset(b"0123456789")
 NAMES = ("wrong-result", "slow[:SECONDS]", "crash-after-claim")
 
 
@@ -27,10 +28,16 @@ class Chaos:
         return self.wrong_result or self.slow_seconds > 0 or self.crash_after_claim
 
     def lie(self, output: bytes) -> bytes:
-        """The output with its last byte changed; one byte where there was none."""
+        """A believable wrong output: the last decimal digit changed, else the last byte."""
         if not self.wrong_result:
             return output
-        return output[:-1] + bytes([output[-1] ^ 1]) if output else b"\x01"
+        if not output:
+            return b"1"
+        digits = (i for i in range(len(output) - 1, -1, -1) if output[i] in _DIGITS)
+        position = next(digits, len(output) - 1)
+        # The lowest bit turns a digit into its neighbour: text stays text, a number a number.
+        changed = bytes([output[position] ^ 1])
+        return output[:position] + changed + output[position + 1 :]
 
     async def delay(self) -> None:
         if self.slow_seconds > 0:

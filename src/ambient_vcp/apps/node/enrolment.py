@@ -50,6 +50,7 @@ class Membership:
         self._data_dir = data_dir
         self.node = node
         self.heartbeat_ms = 10_000
+        self.round_trip_ms: float | None = None
         self._capabilities = capabilities
         self._standing = standing
         self._bandwidth_is_declared = bandwidth_is_declared
@@ -63,7 +64,7 @@ class Membership:
 
     async def enrol(self, code: str | None) -> None:
         """Say who we are; the first time with a code. Saves what must survive a restart."""
-        about = await self._api.about()
+        about, self.round_trip_ms = await self._api.about()
         known_key = self.node.control_plane_public_key
         if known_key and known_key != about.public_key:
             self._log.warning(

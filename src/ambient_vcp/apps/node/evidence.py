@@ -13,7 +13,7 @@ from ambient_vcp.domain.execution.trace import Trace
 from ambient_vcp.domain.ids import Digest
 from ambient_vcp.domain.receipts.statement import arguments_digest, statement_of
 from ambient_vcp.domain.tasks.records import AttemptResult, Energy
-from ambient_vcp.domain.tasks.spec import InputRef, LeaseRef, TaskSpec
+from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
 from ambient_vcp.ports.sandbox import CellReport
 from ambient_vcp.ports.signer import Signer
 from ambient_vcp.wire.attempt_result import encode_result
@@ -77,8 +77,8 @@ def trace_of(finished: Finished) -> Trace:
         interface=interface_name(spec.call),
         entry=entry_name(spec.call),
         arguments_digest=arguments_digest(spec.call),
-        public_input_digest=_digest_or_empty(spec.public_input),
-        private_input_digest=_digest_or_empty(spec.private_input),
+        public_input_digest=spec.public_input.digest if spec.public_input else EMPTY_DIGEST,
+        private_input_digest=spec.private_input.digest if spec.private_input else Digest(""),
         output_digest=outcome.output_digest,
         reason=outcome.reason or "",
         trap=outcome.trap,
@@ -120,7 +120,3 @@ def _address(ref: LeaseRef) -> dict[str, Any]:
         "epoch": ref.epoch,
         "node_id": ref.node_id,
     }
-
-
-def _digest_or_empty(ref: InputRef | None) -> Digest:
-    return ref.digest if ref else Digest("")

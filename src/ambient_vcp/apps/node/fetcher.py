@@ -18,7 +18,9 @@ from ambient_vcp.domain.tasks.spec import InputRef
 from ambient_vcp.ports.clock import Clock
 
 CACHE_BYTES_MAX = 256 * 1024 * 1024
-TRIES_MAX = 6
+TRIES_MAX = 12
+"""About two minutes; a lease that ends meanwhile ends the fetching too."""
+
 READ_BYTES = 1024 * 1024
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
 

@@ -21,6 +21,7 @@ from ambient_vcp.ports.clock import Clock
 from ambient_vcp.ports.telemetry import MachineSample, MachineSensors
 
 CLOCK_SKEW_MS_MAX = 30_000
+BREAKER_RETRY_MS = 2_000
 
 
 class LocalClock(Clock, Protocol):
@@ -78,7 +79,13 @@ class Heartbeat:
                 if isinstance(error, UnavailableError):
                     await self._link.wait(failures)
                     continue
-            await wait_for_event(self._state.wakes.heartbeat, self._interval_ms)
+            await wait_for_event(self._state.wakes.heartbeat, self._pause_ms())
+
+    def _pause_ms(self) -> int:
+        """Shorter while a breaker is open, so that the node recovers soon after its cause."""
+        if self._state.breakers(self._gauges.clock.monotonic_ms()):
+            return min(self._interval_ms, BREAKER_RETRY_MS)
+        return self._interval_ms
 
     def measure(self) -> None:
         """Take a sample and decide anew what speaks against taking work."""

@@ -12,6 +12,8 @@ from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.clock import Clock
 
 RETRY_MS = 1_000
+RENEW_MAX = 256
+"""More than can run at once; what is left over is due again at once."""
 
 
 class LeaseKeeper:
@@ -52,7 +54,7 @@ class LeaseKeeper:
         for ref in held.expired(self._clock.monotonic_ms()):
             self._end(ref, Stop.EXPIRED)
         sent_at_ms = self._clock.monotonic_ms()
-        due = held.due(sent_at_ms)
+        due = held.due(sent_at_ms)[:RENEW_MAX]
         if not due:
             return
         try:

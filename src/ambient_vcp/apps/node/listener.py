@@ -52,7 +52,6 @@ class Listener:
                     self._executor.stop(ref, Stop.CANCELLED)
                     self._state.end_lease(ref)
             case "drain":
-                self._log.info("the control plane wants this node to drain")
                 self._state.wakes.heartbeat.set()
             case _:
                 return

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from enum import IntEnum
 
+from ambient_vcp.adapters.control_plane_http import RefusedError
 from ambient_vcp.adapters.ed25519 import Ed25519Signer
 from ambient_vcp.adapters.system import SystemClock
 from ambient_vcp.apps.node.agent import Agent
@@ -16,6 +17,8 @@ from ambient_vcp.apps.node.log import EventLog
 from ambient_vcp.apps.node.settings import Settings, parse
 from ambient_vcp.apps.node.wiring import build, close_parts, joined_state
 from ambient_vcp.domain.errors import InvalidInputError, VcpError
+
+HTTP_FORBIDDEN = 403
 
 
 class Exit(IntEnum):
@@ -37,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return Exit.OK if asyncio.run(doctor(settings)) else Exit.FAILED
         return asyncio.run(_run(settings))
     except VcpError as error:
-        _explain(error)
+        print(f"error: {error}", file=sys.stderr)
+        if hint := error.hint or _hint(error):
+            print(f"hint: {hint}", file=sys.stderr)
         return _exit_code(error)
     except KeyboardInterrupt:
         return Exit.OK
@@ -66,10 +71,11 @@ async def _run(settings: Settings) -> int:
     return Exit.OK
 
 
-def _explain(error: VcpError) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+def _hint(error: VcpError) -> str:
+    """For refusals that come without advice."""
+    if isinstance(error, RefusedError) and error.status == HTTP_FORBIDDEN:
+        return "Make a code with `ambient-vcp node invite` and join with --code CODE."
+    return ""
 
 
 def _exit_code(error: VcpError) -> Exit:

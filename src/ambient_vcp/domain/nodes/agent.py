@@ -68,10 +68,14 @@ class HeldLeases:
         self._held.pop(ref, None)
 
     def due(self, now_ms: int) -> tuple[LeaseRef, ...]:
-        """What to renew now: everything held as soon as one is due, so that one request serves."""
-        if not any(lease.renew_at_ms <= now_ms for lease in self._held.values()):
+        """What to renew now, most urgent first.
+
+        Everything held, as soon as one is due, so that one request serves all.
+        """
+        urgent_first = sorted(self._held.values(), key=lambda lease: lease.renew_at_ms)
+        if not urgent_first or urgent_first[0].renew_at_ms > now_ms:
             return ()
-        return tuple(self._held)
+        return tuple(lease.ref for lease in urgent_first)
 
     def expired(self, now_ms: int) -> tuple[LeaseRef, ...]:
         return tuple(ref for ref, lease in self._held.items() if lease.expires_at_ms <= now_ms)

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 STEPS_MAX = 200_000
 """A text of unclosed brackets could be read again from each of them; after so many steps we stop."""
 
-# x multiplies only where a number or a bracket follows, so that "10 xylophones" stays a text. A run
+# x multiplies only where a number or a bracket follows, so "10 xylophones" stays a text. A run
 # of digits, points and commas is one token: of "1,5 + 2" nothing is a number, rather than "5 + 2".
+# U+2212 is the minus sign, U+00D7 the multiplication sign.
 _TOKENS = re.compile(
-    r"(?P<space>\s+)|(?P<number>[\d.,]*\d)|(?P<operator>\*\*|[-−+*/×·÷^]|[xX](?=\s*[-−+(.\d]))"
+    r"(?P<space>\s+)|(?P<number>[\d.,]*\d)"
+    r"|(?P<operator>\*\*|[-\u2212+*/\u00d7·÷^]|[xX](?=\s*[-\u2212+(.\d]))"
     r"|(?P<open>\()|(?P<close>\))|(?P<word>\w+)|(?P<other>.)",
     re.DOTALL,
 )
 _NUMBER = re.compile(r"(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?|\.\d+", re.ASCII)
-_SIGNS = frozenset("-−+")
+_SIGNS = frozenset("-\u2212+")
 
 Token = tuple[str, str]
 
@@ -54,29 +56,25 @@ def _segments(text: str) -> Iterator[list[Token]]:
 
 
 def _longest_expression(tokens: list[Token], start: int) -> tuple[int, int]:
-    """How many tokens from ``start`` on make the longest complete expression (0: none), and how
-    many were looked at."""
-    depth, operators, expects_operand, size = 0, 0, True, 0
+    """How far the longest complete expression from ``start`` on goes.
+
+    Returns:
+        Its number of tokens (0: there is none), and how many tokens were looked at.
+    """
+    depth, operators, expects_operand, size, i = 0, 0, True, 0, start
     for i in range(start, len(tokens)):
         kind, token = tokens[i]
-        if kind == "space":
-            if i == start:
-                return 0, 1
+        if kind == "space" and i > start:
             continue
-        if expects_operand:
-            if kind == "open":
-                depth += 1
-            elif kind == "number":
-                expects_operand = False
-            elif token not in _SIGNS:
-                return size, i - start
-        elif kind == "operator":
-            expects_operand = True
-            operators += 1
-        elif kind == "close" and depth:
-            depth -= 1
+        if expects_operand and (kind in ("open", "number") or token in _SIGNS):
+            depth += kind == "open"
+            expects_operand = kind != "number"
+        elif not expects_operand and (kind == "operator" or (kind == "close" and depth)):
+            depth -= kind == "close"
+            operators += kind == "operator"
+            expects_operand = kind == "operator"
         else:
-            return size, i - start
+            break
         if not expects_operand and not depth and operators:
             size = i - start + 1
-    return size, len(tokens) - start
+    return size, i - start + 1

@@ -1,4 +1,4 @@
-"""The description of a named program: its fields, limits, errors and examples. Pure types and rules."""
+"""The description of a named program: its fields, limits, errors and examples."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ class InputKind(StrEnum):
 
 
 class ResultKind(StrEnum):
-    """What a program may answer. ``list`` is numbers only or texts only; ``counts`` is a list of
-    objects with ``text`` and ``count``; ``integers`` is a list of integers."""
+    """What a program may answer.
+
+    ``list`` is numbers only or texts only; ``integers`` is a list of integers; ``counts`` is a list
+    of objects with ``text`` and ``count``.
+    """
 
     INTEGER = "integer"
     NUMBER = "number"

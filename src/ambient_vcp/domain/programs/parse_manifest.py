@@ -1,4 +1,4 @@
-"""Reading a manifest's table. Every key must be known and well formed: a typing slip is an error."""
+"""Reading a manifest's table. Every key must be known and well formed: a slip is an error."""
 
 from __future__ import annotations
 
@@ -180,4 +180,4 @@ class _Table:
 
     def done(self) -> None:
         if self._left:
-            raise _wrong(f"{self.path}{sorted(self._left)[0]}", "is not a known key")
+            raise _wrong(f"{self.path}{min(self._left)}", "is not a known key")

@@ -1,7 +1,7 @@
 """Which program, with which input, a `computation` request means.
 
 Three shapes are understood: ``{"program": NAME, "input": {...}}`` says it outright,
-``{"expression": TEXT}`` is arithmetic, and ``{"prompt": TEXT}`` is plain language, read by the three
+``{"expression": TEXT}`` is arithmetic, and ``{"prompt": TEXT}`` is plain language, read by the
 rules of ``program_for_prompt``. Nothing is computed here: the program runs on a node.
 """
 
@@ -67,8 +67,14 @@ def program_call(inputs: Mapping[str, object]) -> ProgramCall:
 
 
 def program_for_prompt(prompt: str) -> ProgramCall:
-    """Arithmetic if the text has some; else an estimate of pi if it asks for a Monte Carlo
-    simulation; else statistics of the text itself."""
+    """Choose by what the text has.
+
+    Arithmetic if there is some; else an estimate of pi if it asks for a Monte Carlo simulation of
+    it; else statistics of the text itself.
+
+    Raises:
+        LimitExceededError: the prompt is longer than ``PROMPT_CHARACTERS_MAX``.
+    """
     if len(prompt) > PROMPT_CHARACTERS_MAX:
         raise LimitExceededError(
             limit="the length of the prompt in characters",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from ambient_vcp.domain.errors import InvalidInputError, LimitExceededError
@@ -17,6 +17,7 @@ from ambient_vcp.domain.programs.manifest import InputField, InputKind, ProgramM
 MAGIC = b"VCP1"
 RECORD_BYTES_MAX = 4 * 1024 * 1024
 GOT_CHARACTERS_MAX = 60
+TEXT_HEAD_BYTES = 4
 LIST_OF_NUMBERS, LIST_OF_TEXTS = 0, 1
 
 
@@ -43,7 +44,7 @@ def encode_input(manifest: ProgramManifest, values: Mapping[str, object]) -> byt
         if field.name not in values and field.is_required:
             _refuse(f"input.{field.name}", "is missing", None, manifest)
         try:
-            record += _encode(field, value)
+            record += _ENCODERS[field.kind](field, value)
         except _RuleError as error:
             _refuse(f"input.{field.name}", str(error), value, manifest)
         if len(record) > RECORD_BYTES_MAX:
@@ -67,29 +68,23 @@ def _refuse(where: str, rule: str, got: object, manifest: ProgramManifest) -> No
     )
 
 
-def _encode(field: InputField, value: object) -> bytes:
-    match field.kind:
-        case InputKind.INTEGER:
-            return _integer(field, value)
-        case InputKind.NUMBER:
-            return _bounded_number(field, value)
-        case InputKind.BOOLEAN:
-            if not isinstance(value, bool):
-                raise _RuleError("is true or false")
-            return bytes([value])
-        case InputKind.CHOICE:
-            if value not in field.choices:
-                raise _RuleError(f"is one of {', '.join(field.choices)}")
-            return bytes([field.choices.index(str(value))])
-        case InputKind.TEXT:
-            text = _text(value)
-            if not field.size_min <= len(text) - 4 <= (field.size_max or 0):
-                raise _RuleError(f"has {field.size_min} to {field.size_max} bytes of UTF-8")
-            return text
-        case InputKind.LIST:
-            return _list(field, value)
-        case InputKind.MATRIX:
-            return _matrix(field, value)
+def _boolean(_: InputField, value: object) -> bytes:
+    if not isinstance(value, bool):
+        raise _RuleError("is true or false")
+    return bytes([value])
+
+
+def _choice(field: InputField, value: object) -> bytes:
+    if not isinstance(value, str) or value not in field.choices:
+        raise _RuleError(f"is one of {', '.join(field.choices)}")
+    return bytes([field.choices.index(value)])
+
+
+def _bounded_text(field: InputField, value: object) -> bytes:
+    text = _text(value)
+    if not field.size_min <= len(text) - TEXT_HEAD_BYTES <= (field.size_max or 0):
+        raise _RuleError(f"has {field.size_min} to {field.size_max} bytes of UTF-8")
+    return text
 
 
 def _integer(field: InputField, value: object) -> bytes:
@@ -143,9 +138,7 @@ def _list(field: InputField, value: object) -> bytes:
 
 def _matrix(field: InputField, value: object) -> bytes:
     side_max = field.size_max or 0
-    rows = [
-        _sequence(row, 1, side_max, "columns") for row in _sequence(value, 1, side_max, "rows")
-    ]
+    rows = [_sequence(row, 1, side_max, "columns") for row in _sequence(value, 1, side_max, "rows")]
     columns = len(rows[0])
     if any(len(row) != columns for row in rows):
         raise _RuleError("has rows of different lengths")
@@ -157,3 +150,14 @@ def _sequence(value: object, size_min: int, size_max: int, unit: str) -> Sequenc
     if not isinstance(value, list | tuple) or not size_min <= len(value) <= size_max:
         raise _RuleError(f"is a list of {size_min} to {size_max} {unit}")
     return value
+
+
+_ENCODERS: dict[InputKind, Callable[[InputField, object], bytes]] = {
+    InputKind.INTEGER: _integer,
+    InputKind.NUMBER: _bounded_number,
+    InputKind.BOOLEAN: _boolean,
+    InputKind.CHOICE: _choice,
+    InputKind.TEXT: _bounded_text,
+    InputKind.LIST: _list,
+    InputKind.MATRIX: _matrix,
+}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -53,9 +53,7 @@ def decode_answer(manifest: ProgramManifest, output: bytes) -> ProgramResult | P
         _refuse(manifest, "is an object with either result or error")
     if "result" in answer:
         return _result(manifest, answer["result"])
-    if "error" in answer:
-        return _error(manifest, answer["error"])
-    _refuse(manifest, "is an object with either result or error")
+    return _error(manifest, answer.get("error"))
 
 
 def _result(manifest: ProgramManifest, values: object) -> ProgramResult:
@@ -63,15 +61,18 @@ def _result(manifest: ProgramManifest, values: object) -> ProgramResult:
     if not isinstance(values, dict) or set(values) != names:
         _refuse(manifest, f"has exactly the fields {', '.join(sorted(names))}")
     for field in manifest.results:
-        if not _fits(field, values[field.name]):
+        if not _FITS[field.kind](values[field.name]):
             _refuse(manifest, f"has a {field.name} of kind {field.kind}")
     exact = {field.name: _exact(field, values[field.name]) for field in manifest.results}
     return ProgramResult(values=exact)
 
 
 def _exact(field: ResultField, value: Any) -> Any:
-    """Canonical JSON writes a large binary64 as an integer with zeros at its end; read back, it is
-    the binary64 that was meant."""
+    """The value with large numbers as they were meant.
+
+    Canonical JSON writes a large binary64 as an integer with zeros at its end; Python would read
+    that as another, exact, integer.
+    """
     match field.kind:
         case ResultKind.NUMBER:
             return _binary64(value)
@@ -91,33 +92,13 @@ def _error(manifest: ProgramManifest, error: object) -> ProgramError:
     if not isinstance(error, dict) or not set(error) <= {"code", "message", "position"}:
         _refuse(manifest, "has an error with code, message and perhaps position")
     code, message, position = error.get("code"), error.get("message"), error.get("position")
-    if code not in {known.code for known in manifest.errors}:
+    if code not in [known.code for known in manifest.errors]:
         _refuse(manifest, "has one of the manifest's error codes")
     if not isinstance(message, str) or len(message) > MESSAGE_CHARACTERS_MAX:
         _refuse(manifest, f"has a message of at most {MESSAGE_CHARACTERS_MAX} characters")
     if position is not None and not (_is_integer(position) and position >= 1):
         _refuse(manifest, "has a position of 1 or more")
     return ProgramError(code=code, message=message, position=position)
-
-
-def _fits(field: ResultField, value: object) -> bool:
-    match field.kind:
-        case ResultKind.INTEGER:
-            return _is_integer(value)
-        case ResultKind.NUMBER:
-            return _is_number(value)
-        case ResultKind.BOOLEAN:
-            return isinstance(value, bool)
-        case ResultKind.TEXT:
-            return isinstance(value, str)
-        case ResultKind.LIST:
-            return _is_list(value) and _is_uniform(value)
-        case ResultKind.INTEGERS:
-            return _is_list(value) and all(_is_integer(item) for item in value)
-        case ResultKind.COUNTS:
-            return _is_list(value) and all(_is_count(item) for item in value)
-        case ResultKind.MATRIX:
-            return _is_list(value) and _is_matrix(value)
 
 
 def _is_list(value: Any) -> bool:
@@ -136,7 +117,17 @@ def _is_number(value: object) -> bool:
 
 
 def _is_uniform(items: Any) -> bool:
-    return all(isinstance(item, str) for item in items) or all(_is_number(item) for item in items)
+    return _is_list(items) and (
+        all(isinstance(item, str) for item in items) or all(_is_number(item) for item in items)
+    )
+
+
+def _are_integers(items: Any) -> bool:
+    return _is_list(items) and all(_is_integer(item) for item in items)
+
+
+def _are_counts(items: Any) -> bool:
+    return _is_list(items) and all(_is_count(item) for item in items)
 
 
 def _is_count(item: object) -> bool:
@@ -149,7 +140,7 @@ def _is_count(item: object) -> bool:
 
 
 def _is_matrix(rows: Any) -> bool:
-    return all(
+    return _is_list(rows) and all(
         isinstance(row, list) and len(row) == len(rows[0]) and all(_is_number(x) for x in row)
         for row in rows
     )
@@ -172,3 +163,15 @@ def _refuse(manifest: ProgramManifest, rule: str) -> NoReturn:
         rule=rule,
         advice="The node ran something else, or changed what came out.",
     )
+
+
+_FITS: dict[ResultKind, Callable[[Any], bool]] = {
+    ResultKind.INTEGER: _is_integer,
+    ResultKind.NUMBER: _is_number,
+    ResultKind.BOOLEAN: lambda value: isinstance(value, bool),
+    ResultKind.TEXT: lambda value: isinstance(value, str),
+    ResultKind.LIST: _is_uniform,
+    ResultKind.INTEGERS: _are_integers,
+    ResultKind.COUNTS: _are_counts,
+    ResultKind.MATRIX: _is_matrix,
+}

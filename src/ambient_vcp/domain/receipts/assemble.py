@@ -190,7 +190,8 @@ def _verification(
     independence = independence_of(
         conclusion,
         prefixes_distinct=len(prefixes) == len(voters),
-        waived=record.task.independence_waived and request.replicas > 1,
+        # An audit that came before the seal adds a vote to a task of one replica.
+        waived=record.task.independence_waived and max(request.replicas, len(voters)) > 1,
     )
     signed = request.assurance_class is AssuranceClass.SIGNED
     return VerificationFacts(

@@ -28,8 +28,8 @@ from ambient_vcp.domain.verification.votes import DecisionKind
 RECEIPT_VERSION = 1
 RECEIPT_DOMAIN = b"ambient-vcp/receipt/v1"
 RECEIPT_LEAF_DOMAIN = b"ambient-vcp/receipt-leaf/v1"
-ATTEMPTS_MAX = 1_024
-REPLICAS_MAX = 100
+ATTEMPTS_MAX = 4_096
+REPLICAS_MAX = 1_000
 PATH_MAX = 64
 
 _HEX_32 = Matches(r"[0-9a-f]{64}", "must be 64 lower-case hexadecimal digits")
@@ -373,4 +373,4 @@ def receipt_from_dict(value: Json) -> Receipt:
 
 def receipt_from_json(text: str | bytes) -> Receipt:
     """The same from JSON text, which also refuses duplicate keys and floats."""
-    return receipt_from_dict(parse_json(text))
+    return from_json(Receipt, parse_json(text), "receipt")

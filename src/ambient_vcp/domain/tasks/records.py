@@ -78,6 +78,8 @@ class Attempt:
     detail: str = ""
     verdict: str = ""
     result: AttemptResult | None = None
+    log: bytes = b""
+    """What a failed run wrote, as far as its node sent it. A result carries its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

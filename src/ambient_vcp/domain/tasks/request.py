@@ -46,6 +46,7 @@ NAME_LENGTH_MAX = 128
 ARGS_MAX = 256
 ARG_BYTES_MAX = 4_096
 ENV_MAX = 64
+ENTRY_LENGTH_MAX = 1_000
 STACK_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -170,8 +171,11 @@ def _check_call(call: Call) -> None:
     match call:
         case ScalarCall(name=name, args=args):
             texts = (*args, name)
-            if not name:
-                raise InvalidInputError(where="inputs.entry", rule="names an exported function")
+            if not 1 <= len(name) <= ENTRY_LENGTH_MAX:
+                raise InvalidInputError(
+                    where="inputs.entry",
+                    rule=f"names an exported function in 1 to {ENTRY_LENGTH_MAX} characters",
+                )
         case WasiCall(args=args, env=env):
             texts = (*args, *(part for pair in env for part in pair))
             if len(env) > ENV_MAX:

@@ -19,7 +19,7 @@ MILLION = 1_000_000
 ASSUMED_MALICIOUS_PPM = 200_000
 """The share of malicious nodes that stated bounds assume unless told otherwise: 20 %."""
 
-VOTES_MAX = 1_001
+VOTES_MAX = 2_001
 
 
 class BoundFormula(StrEnum):

@@ -9,6 +9,7 @@ from ambient_vcp.domain.errors import InvalidInputError, LimitExceededError
 from ambient_vcp.domain.execution.invocation import entry_name, interface_name
 from ambient_vcp.domain.ids import PublicKey, Signature
 from ambient_vcp.domain.nodes.node import Node
+from ambient_vcp.domain.receipts.admission import check_result_fits
 from ambient_vcp.domain.receipts.statement import arguments_digest
 from ambient_vcp.domain.tasks.records import AttemptResult
 from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
@@ -30,6 +31,7 @@ def check_result(
         InvalidInputError: ``where`` names what is wrong.
         LimitExceededError: it claims more than the task's limits.
     """
+    check_result_fits(result)
     outcome = result.outcome
     if outcome.reason is not None and not outcome.is_deterministic:
         raise InvalidInputError(

@@ -20,7 +20,8 @@ class IdempotencyStore(Protocol):
         """Insert first, so that two racing requests cannot both run.
 
         Answers None when this transaction now owns the key, else what was stored. On PostgreSQL a
-        racing insert waits for the other transaction to end.
+        racing insert waits for the other transaction to end. A transaction that owns a key finishes
+        it or rolls back, which is checked at its commit.
         """
         ...
 

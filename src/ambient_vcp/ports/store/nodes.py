@@ -26,7 +26,10 @@ class NodeEvent:
 
 
 class NodeStore(Protocol):
-    """Nodes. ``active_leases`` of every Node read is the number of its live leases."""
+    """Nodes. ``active_leases`` of every Node read is the number of its live leases.
+
+    Changing a node that does not exist raises NotFoundError.
+    """
 
     def insert(self, node: Node) -> None:
         """Raises: ConflictError: the id or the key is taken."""
@@ -51,7 +54,9 @@ class NodeStore(Protocol):
         ...
 
     def save_registration(self, node: Node) -> None:
-        """Overwrite region, type, capabilities, report, status, network prefix and last seen."""
+        """Overwrite region, type, capabilities, report, status, network prefix, last seen
+        and observability port.
+        """
         ...
 
     def heartbeat(

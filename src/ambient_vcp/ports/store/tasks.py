@@ -53,9 +53,13 @@ class TaskStore(Protocol):
     """Tasks with their slots and attempts."""
 
     def insert(self, tasks: Sequence[NewTask], *, independence_waived: bool) -> None:
-        """Store tasks as ``pending`` with ``replicas`` waiting primary slots each (indexes 0..).
+        """Store tasks as ``pending``, with ``replicas`` waiting primary slots each (indexes 0..).
 
         ``next_check_at_ms`` is the earlier of its queue and total deadlines.
+
+        Raises:
+            ConflictError: a task id exists.
+            InvalidInputError: a specification is outside the bounds of its message.
         """
         ...
 
@@ -118,29 +122,39 @@ class TaskStore(Protocol):
         """
         ...
 
+    def record_results(self, results: Sequence[tuple[LeaseRef, AttemptResult]]) -> list[bool]:
+        """The same for many in a few statements; one answer each, in order."""
+        ...
+
     def record_failure(self, lease: LeaseRef, reason: str, detail: str, log: bytes) -> bool:
         """End a live lease without a result: attempt failed; the slot keeps state leased.
 
-        The caller then re-opens or closes the slot. False: the lease was not live.
+        The caller re-opens or closes the slot in this transaction, which is checked at its
+        commit. False: the lease was not live.
         """
         ...
 
     def record_late(self, lease: LeaseRef, result: AttemptResult) -> bool:
         """Keep a result whose lease is over on its expired or superseded attempt, for evidence.
 
-        Sets verdict ``too_late`` and never touches a slot. False: there is no such attempt, or it
-        already holds a result.
+        An attempt whose lease ran out, but was not swept yet, becomes expired first. Sets verdict
+        ``too_late`` and never touches a slot. False: there is no such attempt, or it already holds
+        a result.
         """
         ...
 
     def reopen_slot(self, task_id: TaskId, slot: int, *, not_before_ms: int) -> None:
-        """Slot leased -> waiting (after a failure or expiry)."""
+        """Slot leased -> waiting (after a failure or expiry).
+
+        Raises:
+            IllegalTransitionError: it is not leased, or still under a live lease.
+        """
         ...
 
     def close_slots(self, task_id: TaskId) -> list[LeaseRef]:
         """Close every waiting or leased slot; their live attempts become superseded.
 
-        Answers the leases that were live, so that their nodes can be told.
+        Answers the leases whose attempts had not ended, so that their nodes can be told.
         """
         ...
 
@@ -162,7 +176,9 @@ class TaskStore(Protocol):
     def update(self, update: TaskUpdate) -> bool:
         """Apply if the state is one of ``expected``; a terminal state is never left. False: not.
 
-        ``finished`` stamps ``finished_at_ms``. Every update stamps ``updated_at_ms``.
+        A terminal state (or ``finished``) stamps ``finished_at_ms``. ``completed`` needs an
+        ``accepted`` attempt that is itself completed: the schema refuses anything else. Every update
+        stamps ``updated_at_ms``.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -22,6 +23,7 @@ def rfc3339(at_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
+@lru_cache(maxsize=4_096)
 def network_prefix(host: str) -> str:
     """The /24 (IPv4) or /48 (IPv6) of an address; empty for what is not one."""
     try:

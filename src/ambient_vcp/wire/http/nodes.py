@@ -52,7 +52,9 @@ class ReportShape(Shape, frozen=True):
     concurrency_max: Small = 0
     running: Small = 0
     refusing: Annotated[tuple[Short, ...], msgspec.Meta(max_length=32)] = ()
-    isolation: Annotated[dict[Short, Short], msgspec.Meta(max_length=32)] = {}
+    isolation: Annotated[dict[Short, Short], msgspec.Meta(max_length=32)] = msgspec.field(
+        default_factory=dict
+    )
 
     def domain(self) -> NodeReport:
         return NodeReport(**msgspec.structs.asdict(self))
@@ -154,7 +156,7 @@ class NodeInfo(Shape, frozen=True):
     active_tasks: int
     trusted: bool
     version: str
-    observability_port: int | None | msgspec.UnsetType = msgspec.UNSET
+    observability_port: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NodePage(Shape, frozen=True):

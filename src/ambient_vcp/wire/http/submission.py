@@ -64,20 +64,20 @@ class Incoming:
     """``request`` is not complete where a size is ``SIZE_UNKNOWN``; ``blobs`` are to be stored."""
 
     request: TaskRequest
-    blobs: tuple[bytes, ...]
+    blobs: tuple[tuple[Digest, bytes], ...]
 
 
 @dataclass(slots=True)
 class _Bytes:
     """Collects the bytes of one submission that are too large to travel in messages."""
 
-    blobs: list[bytes] = field(default_factory=list)
+    blobs: list[tuple[Digest, bytes]] = field(default_factory=list)
 
     def ref(self, data: bytes) -> InputRef:
         digest = Digest(hashlib.sha256(data).hexdigest())
         if len(data) <= INLINE_INPUT_BYTES_MAX:
             return InputRef(digest=digest, size_bytes=len(data), inline=data)
-        self.blobs.append(data)
+        self.blobs.append((digest, data))
         return InputRef(digest=digest, size_bytes=len(data))
 
     def of(self, given: InputIn | None, where: str) -> InputRef | None:

@@ -87,7 +87,7 @@ Argument = Annotated[str, msgspec.Meta(max_length=4_096)] | int | float
 
 class ScalarIn(Shape, frozen=True, tag_field="interface", tag="scalar"):
     entry: Short
-    args: Annotated[list[Argument], msgspec.Meta(max_length=256)] = []
+    args: Annotated[tuple[Argument, ...], msgspec.Meta(max_length=256)] = ()
 
 
 class BytesIn(Shape, frozen=True, tag_field="interface", tag="bytes"):
@@ -97,8 +97,10 @@ class BytesIn(Shape, frozen=True, tag_field="interface", tag="bytes"):
 
 
 class WasiIn(Shape, frozen=True, tag_field="interface", tag="wasi"):
-    args: Annotated[list[str], msgspec.Meta(max_length=256)] = []
-    env: Annotated[dict[str, str], msgspec.Meta(max_length=64)] = {}
+    args: Annotated[tuple[str, ...], msgspec.Meta(max_length=256)] = ()
+    env: Annotated[dict[str, str], msgspec.Meta(max_length=64)] = msgspec.field(
+        default_factory=dict
+    )
     stdin: InputIn | None = None
 
 

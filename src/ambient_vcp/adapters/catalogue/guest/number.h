@@ -1,6 +1,6 @@
 /* Numbers as text, the way RFC 8785 (canonical JSON) and ECMAScript write them: the fewest digits that
- * read back as the same binary64. Free-format algorithm of Steele and White (1990) as improved by
- * Dybvig and Burger (1996), on integers of up to 1280 bits; ties go to the even digit. */
+ * read back as the same binary64, and of those the closest. Algorithm: Raffaello Giulietti, "The
+ * Schubfach way to render doubles", 2020. Its table of powers of ten is computed as needed. */
 #ifndef NUMBER_H
 #define NUMBER_H
 
@@ -23,19 +23,21 @@ static inline void big_scale(struct big *x, uint32_t factor) {
     if (carry) x->word[x->n++] = (uint32_t)carry;
 }
 
-static inline void big_scale_power_of_ten(struct big *x, int power) {
+static inline void big_power_of_ten(struct big *x, int power) {
+    x->n = 1;
+    x->word[0] = 1;
     for (; power >= 9; power -= 9) big_scale(x, 1000000000u);
     for (; power > 0; power--) big_scale(x, 10);
 }
 
-/* x = value * 2^shift */
-static inline void big_set(struct big *x, uint64_t value, int shift) {
-    int skip = shift / 32, bits = shift % 32;
-    memset(x, 0, sizeof *x);
-    x->word[skip] = (uint32_t)(value << bits);
-    x->word[skip + 1] = (uint32_t)(value >> (32 - bits));
-    x->word[skip + 2] = bits ? (uint32_t)(value >> 32 >> (32 - bits)) : 0;
-    for (x->n = skip + 3; x->n && !x->word[x->n - 1]; x->n--) {}
+static inline void big_shift_left(struct big *x, int bits) {
+    int skip = bits / 32;
+    if (skip) {
+        memmove(x->word + skip, x->word, (size_t)x->n * 4);
+        memset(x->word, 0, (size_t)skip * 4);
+        x->n += skip;
+    }
+    big_scale(x, 1u << bits % 32);
 }
 
 static inline int big_compare(const struct big *a, const struct big *b) {
@@ -55,67 +57,95 @@ static inline void big_subtract(struct big *a, const struct big *b) {
     while (a->n && !a->word[a->n - 1]) a->n--;
 }
 
-/* compares a + b with c */
-static inline int big_compare_sum(const struct big *a, const struct big *b, const struct big *c) {
-    struct big sum = a->n >= b->n ? *a : *b;
-    const struct big *less = a->n >= b->n ? b : a;
-    uint64_t carry = 0;
-    for (int i = 0; i < sum.n; i++) {
-        carry += (uint64_t)sum.word[i] + (i < less->n ? less->word[i] : 0);
-        sum.word[i] = (uint32_t)carry;
-        carry >>= 32;
+struct wide {
+    uint64_t high, low;
+};
+
+enum { POWER_MIN = -292, POWER_MAX = 324 };
+
+static inline int floor_log2_of_power_of_ten(int power) { return power * 1741647 >> 19; }
+
+/* 10^power * 2^(127 - floor(log2(10^power))), rounded up: 128 bits of which the highest is set. */
+static inline struct wide power_of_ten(int power) {
+    static struct wide known[POWER_MAX - POWER_MIN + 1];
+    static struct big top, bottom;
+    struct wide *found = &known[power - POWER_MIN];
+    if (found->high) return *found;
+    int shift = 127 - floor_log2_of_power_of_ten(power);
+    big_power_of_ten(&top, power > 0 ? power : 0);
+    big_power_of_ten(&bottom, power < 0 ? -power : 0);
+    big_shift_left(&top, shift > 0 ? shift : 0);
+    big_shift_left(&bottom, (shift < 0 ? -shift : 0) + 127);
+    for (int i = 0; i < 128; i++) {
+        found->high = found->high << 1 | found->low >> 63;
+        found->low <<= 1;
+        if (big_compare(&top, &bottom) >= 0) {
+            big_subtract(&top, &bottom);
+            found->low |= 1;
+        }
+        big_scale(&top, 2);
     }
-    if (carry) sum.word[sum.n++] = 1;
-    return big_compare(&sum, c);
+    if (top.n && !++found->low) found->high++;
+    return *found;
+}
+
+static inline struct wide wide_multiply(uint64_t a, uint64_t b) {
+    uint64_t low = (uint64_t)(uint32_t)a * (uint32_t)b, cross = (a >> 32) * (uint32_t)b + (low >> 32);
+    /* Hides the pattern from the optimiser, which would call a 128-bit multiplication of a library. */
+    __asm__("" : "+r"(cross));
+    uint64_t other = (uint64_t)(uint32_t)a * (b >> 32) + (uint32_t)cross;
+    struct wide product = {(a >> 32) * (b >> 32) + (cross >> 32) + (other >> 32), other << 32 | (uint32_t)low};
+    return product;
+}
+
+/* The integer part of power * factor / 2^128; its lowest bit also stands for everything cut off. */
+static inline uint64_t round_to_odd(struct wide power, uint64_t factor) {
+    struct wide high = wide_multiply(power.high, factor);
+    uint64_t middle = high.low + wide_multiply(power.low, factor).high;
+    return (high.high + (middle < high.low)) | (middle > 1);
+}
+
+/* A positive finite number as digits * 10^exponent, digits without zeros at the end. */
+static inline uint64_t shortest_decimal(uint64_t bits, int *exponent) {
+    uint64_t fraction = bits & ((1ull << 52) - 1), c = fraction;
+    int biased = (int)(bits >> 52), q = -1074, closer = !fraction && biased > 1;
+    if (biased) {
+        c |= 1ull << 52;
+        q = biased - 1075;
+    }
+    /* Of the three neighbours in quarter units: below, the number itself, above. */
+    int k = (q * 1262611 - (closer ? 524031 : 0)) >> 22;
+    int shift = q + floor_log2_of_power_of_ten(-k) + 1;
+    struct wide power = power_of_ten(-k);
+    uint64_t below = round_to_odd(power, (4 * c - 2 + (uint64_t)closer) << shift) + (c & 1);
+    uint64_t here = round_to_odd(power, 4 * c << shift);
+    uint64_t above = round_to_odd(power, (4 * c + 2) << shift) - (c & 1);
+    uint64_t s = here / 4, shorter = s / 10, digits;
+    int low = below <= 40 * shorter, high = 40 * shorter + 40 <= above;
+    if (s >= 10 && low != high) {
+        digits = shorter + (uint64_t)high;
+        k++;
+    } else {
+        low = below <= 4 * s;
+        high = 4 * s + 4 <= above;
+        uint64_t middle = 4 * s + 2;
+        int nearer_up = here > middle || (here == middle && s & 1);
+        digits = s + (uint64_t)(low != high ? high : nearer_up);
+    }
+    for (; digits % 10 == 0; digits /= 10) k++;
+    *exponent = k;
+    return digits;
 }
 
 /* Digits of a positive finite number: value = 0.d1 d2 ... * 10^point. Returns how many digits. */
 static inline int shortest_digits(uint64_t bits, char *digits, int *point) {
-    static struct big r, s, above, below;
-    uint64_t f = bits & ((1ull << 52) - 1);
-    int e = (int)(bits >> 52 & 0x7ff), n = 0, top = 52;
-    if (e) f |= 1ull << 52;
-    int narrow = f == 1ull << 52 && e > 1, even = !(f & 1);
-    e = (e ? e : 1) - 1075;
-    big_set(&r, f, (e > 0 ? e : 0) + 1 + narrow);
-    big_set(&s, 1, (e < 0 ? -e : 0) + 1 + narrow);
-    big_set(&above, 1, (e > 0 ? e : 0) + narrow);
-    big_set(&below, 1, e > 0 ? e : 0);
-    while (!(f >> top & 1)) top--;
-    /* 0.30103 is a little more than log10(2); the estimate is right or one too small. */
-    double estimate = (e + top) * 0.30102999566398114 - 1e-10;
-    int k = (int)estimate;
-    if (k < estimate) k++;
-    if (k >= 0) {
-        big_scale_power_of_ten(&s, k);
-    } else {
-        big_scale_power_of_ten(&r, -k);
-        big_scale_power_of_ten(&above, -k);
-        big_scale_power_of_ten(&below, -k);
-    }
-    if (big_compare_sum(&r, &above, &s) >= 1 - even) {
-        k++;
-    } else {
-        big_scale(&r, 10);
-        big_scale(&above, 10);
-        big_scale(&below, 10);
-    }
-    for (;;) {
-        int digit = 0;
-        for (; big_compare(&r, &s) >= 0; digit++) big_subtract(&r, &s);
-        int low = big_compare(&r, &below) < even, high = big_compare_sum(&r, &above, &s) >= 1 - even;
-        if (low || high) {
-            int half = big_compare_sum(&r, &r, &s);
-            if (high && (!low || half > 0 || (half == 0 && digit & 1))) digit++;
-            digits[n++] = (char)('0' + digit);
-            *point = k;
-            return n;
-        }
-        digits[n++] = (char)('0' + digit);
-        big_scale(&r, 10);
-        big_scale(&above, 10);
-        big_scale(&below, 10);
-    }
+    uint64_t value = shortest_decimal(bits, point);
+    char reversed[20];
+    int n = 0;
+    for (; value; value /= 10) reversed[n++] = (char)('0' + value % 10);
+    for (int i = 0; i < n; i++) digits[i] = reversed[n - 1 - i];
+    *point += n;
+    return n;
 }
 
 static inline char *put_zeros(char *to, int n) {

@@ -59,6 +59,10 @@ _HEARTBEAT = sql(
         status = CASE WHEN status = 'offline' THEN 'online' ELSE status END
     WHERE id = :id"""
 )
+_SET_KEY = sql(
+    """UPDATE nodes SET public_key = :public_key WHERE id = :id AND public_key IS NULL
+        AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.public_key = :public_key)"""
+)
 _SET_STATUS = sql("UPDATE nodes SET status = :status WHERE id = :id")
 _SET_TRUSTED = sql("UPDATE nodes SET trusted = :trusted WHERE id = :id")
 _SET_REPUTATION = sql(
@@ -156,6 +160,13 @@ class Registry:
             "report": None if report is None else report_text(report),
         }
         self._change(_HEARTBEAT, values)
+
+    def set_key(self, node_id: NodeId, public_key: PublicKey) -> None:
+        if not self._session.run(_SET_KEY, {"id": node_id, "public_key": public_key}):
+            raise ConflictError(
+                what=f"node {node_id} has a key, or another node has this one",
+                advice="Use the key that belongs to this node, or join under another id.",
+            )
 
     def set_status(self, node_id: NodeId, status: NodeStatus) -> None:
         self._change(_SET_STATUS, {"id": node_id, "status": str(status)})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import json_rows
+from ambient_vcp.adapters.sql.session import Row
+from ambient_vcp.adapters.sql.statement import batch
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.tasks.spec import LeaseRef
 
-LEASES = json_rows("leases", task_id="text", slot="int", epoch="int", node_id="text")
+LEASES = batch(task_id="text", slot="int", epoch="int", node_id="text")
 
 LIVE = "slots.state = 'leased' AND slots.lease_expires_at_ms > (SELECT vcp_now_ms())"
 """A lease is live while its slot is leased and its expiry lies ahead by the database's clock."""
@@ -24,9 +24,9 @@ ATTEMPT_OF_LEASE = (
 )
 
 
-def lease_rows(leases: Sequence[LeaseRef]) -> str:
-    """The value of the parameter behind ``LEASES``."""
-    return json_text([(item.task_id, item.slot, item.epoch, item.node_id) for item in leases])
+def lease_rows(leases: Sequence[LeaseRef]) -> list[Row]:
+    """The batch behind ``LEASES``."""
+    return [(item.task_id, item.slot, item.epoch, item.node_id) for item in leases]
 
 
 def storable(text: str) -> str:

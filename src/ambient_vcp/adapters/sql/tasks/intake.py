@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ambient_vcp.adapters.sql.session import json_text
 from ambient_vcp.adapters.sql.specs import EncodedSpec, encode, insert_specs
-from ambient_vcp.adapters.sql.statement import json_rows, sql
+from ambient_vcp.adapters.sql.statement import batch, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.tasks.spec import NewTask
@@ -19,14 +18,12 @@ _INSERT_TASKS = sql(
         r.execution_ms, CAST(:waived AS int)
     FROM {rows} AS r WHERE 1 = 1
     ON CONFLICT DO NOTHING""",
-    rows=json_rows(
-        "rows", id="text", account_id="text", spec_digest="text", wait_ms="int", execution_ms="int"
-    ),
+    rows=batch(id="text", account_id="text", spec_digest="text", wait_ms="int", execution_ms="int"),
 )
 _INSERT_SLOTS = sql(
     """INSERT INTO slots (task_id, slot, purpose, state, not_before_ms, waiting_since_ms)
     SELECT r.task_id, r.slot, 'primary', 'waiting', {now}, {now} FROM {rows} AS r""",
-    rows=json_rows("rows", task_id="text", slot="int"),
+    rows=batch(task_id="text", slot="int"),
 )
 
 
@@ -54,7 +51,7 @@ class Intake(Stage):
             self._work.callbacks.append(
                 partial(self._work.specs.add, item.digest, item.spec, len(item.body))
             )
-        values = {"rows": json_text(rows), "waived": int(independence_waived)}
-        if self._session.run(_INSERT_TASKS, values) != len(rows):
+        waived = {"waived": int(independence_waived)}
+        if self._session.run_each(_INSERT_TASKS, rows, waived) != len(rows):
             raise ConflictError(what="a task with this id exists", advice="Use a new id.")
-        self._session.run(_INSERT_SLOTS, {"rows": json_text(slots)})
+        self._session.run_each(_INSERT_SLOTS, slots)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import Row, json_text
 from ambient_vcp.adapters.sql.specs import load_specs
-from ambient_vcp.adapters.sql.statement import Fragment, json_list, json_rows, sql
+from ambient_vcp.adapters.sql.statement import Fragment, batch, json_list, sql
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,
@@ -43,14 +43,13 @@ _GRANT = sql(
             SELECT 1 FROM tasks t WHERE t.id = slots.task_id AND t.finished_at_ms IS NULL))
     RETURNING slots.task_id, slots.slot, slots.epoch, slots.purpose, slots.node_id,
         slots.granted_at_ms, slots.lease_expires_at_ms""",
-    rows=json_rows("rows", task_id="text", slot="int", node_id="text"),
+    rows=batch(task_id="text", slot="int", node_id="text"),
 )
 _OPEN_ATTEMPTS = sql(
     """INSERT INTO attempts (task_id, slot, epoch, purpose, node_id, state, granted_at_ms)
     SELECT r.task_id, r.slot, r.epoch, r.purpose, r.node_id, 'assigned', r.granted_at_ms
     FROM {rows} AS r""",
-    rows=json_rows(
-        "rows",
+    rows=batch(
         task_id="text",
         slot="int",
         epoch="int",
@@ -173,9 +172,9 @@ class Leases(Stage):
         if not choices:
             return []
         self._work.lock_tasks(choice[0] for choice in choices)
-        rows = self._session.rows(_GRANT, {"rows": json_text(choices), "lease_ms": lease_ms})
+        rows = self._session.rows_each(_GRANT, choices, {"lease_ms": lease_ms})
         if rows:
-            self._session.run(_OPEN_ATTEMPTS, {"rows": json_text([row[:6] for row in rows])})
+            self._session.run_each(_OPEN_ATTEMPTS, [row[:6] for row in rows])
         return [
             Grant(
                 lease=LeaseRef(
@@ -191,18 +190,20 @@ class Leases(Stage):
         if not leases:
             return []
         self._work.lock_tasks(lease.task_id for lease in leases)
-        values = {"leases": lease_rows(leases)}
-        self._session.run(_START_ATTEMPTS, values)
+        unique = list(dict.fromkeys(leases))
+        batch_rows = lease_rows(unique)
+        self._session.run_each(_START_ATTEMPTS, batch_rows)
         found = {
-            lease.lease: lease for lease in self._node_leases(self._session.rows(_CLAIMED, values))
+            item.lease: item
+            for item in self._node_leases(self._session.rows_each(_CLAIMED, batch_rows))
         }
-        return [found[lease] for lease in dict.fromkeys(leases) if lease in found]
+        return [found[lease] for lease in unique if lease in found]
 
     def renew(self, leases: Sequence[LeaseRef], *, lease_ms: int) -> dict[tuple[TaskId, int], int]:
         if not leases:
             return {}
         self._work.lock_tasks(lease.task_id for lease in leases)
-        rows = self._session.rows(_RENEW, {"leases": lease_rows(leases), "lease_ms": lease_ms})
+        rows = self._session.rows_each(_RENEW, lease_rows(leases), {"lease_ms": lease_ms})
         return {(TaskId(task_id), slot): expires_at_ms for task_id, slot, expires_at_ms in rows}
 
     def node_leases(self, node_id: NodeId, at_most: int) -> list[NodeLease]:
@@ -230,8 +231,8 @@ class Leases(Stage):
         if not overdue:
             return []
         self._work.locked.update(TaskId(row[0]) for row in overdue)
-        ended = self._session.rows(_LET_GO, {"leases": json_text(overdue)})
+        ended = self._session.rows_each(_LET_GO, overdue)
         if ended:
-            self._session.run(_EXPIRE_ATTEMPTS, {"leases": json_text(ended)})
+            self._session.run_each(_EXPIRE_ATTEMPTS, ended)
         self._work.loose_slots.update((TaskId(row[0]), row[1]) for row in ended)
         return [_lease_of(row) for row in ended]

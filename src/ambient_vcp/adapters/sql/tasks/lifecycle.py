@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, json_list, json_rows, sql
+from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, batch, json_list, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage, storable
 from ambient_vcp.domain.ids import NodeId, TaskId
 from ambient_vcp.domain.tasks.lifecycle import TERMINAL_STATES
@@ -45,7 +45,7 @@ _ASSURE = sql(
 _JUDGE = sql(
     """UPDATE attempts SET verdict = r.verdict FROM {rows} AS r
     WHERE attempts.task_id = :task_id AND attempts.slot = r.slot AND attempts.epoch = r.epoch""",
-    rows=json_rows("rows", slot="int", epoch="int", verdict="text"),
+    rows=batch(slot="int", epoch="int", verdict="text"),
 )
 _PROVISIONAL = sql(
     """SELECT id FROM tasks WHERE assurance = 'provisional' AND accepted_node_id = :node_id
@@ -118,7 +118,7 @@ class Lifecycle(Stage):
             return
         self._work.lock_tasks([task_id])
         rows = [(slot, epoch, verdict) for (slot, epoch), verdict in verdicts.items()]
-        self._session.run(_JUDGE, {"task_id": task_id, "rows": json_text(rows)})
+        self._session.run_each(_JUDGE, rows, {"task_id": task_id})
 
     def provisional_of_node(self, node_id: NodeId, at_most: int) -> list[TaskId]:
         rows = self._session.rows(_PROVISIONAL, {"node_id": node_id, "at_most": at_most})

@@ -38,7 +38,11 @@ _ATTEMPTS = sql(
     columns=ATTEMPT_COLUMNS,
     ids=_IDS,
 )
-_COUNTS = sql("SELECT state, count(*) FROM tasks GROUP BY state")
+_COUNTS = sql(
+    """SELECT state, count(*) FROM tasks WHERE finished_at_ms IS NULL GROUP BY state
+    UNION ALL
+    SELECT state, count(*) FROM tasks WHERE finished_at_ms IS NOT NULL GROUP BY state"""
+)
 
 
 def _page_statement(condition: str) -> Statement:
@@ -116,4 +120,4 @@ class Reading(Stage):
         )
 
     def counts(self) -> dict[str, int]:
-        return dict(self._session.rows(_COUNTS))  # type: ignore[arg-type]  # rows of two columns
+        return dict(self._session.rows(_COUNTS))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import json_rows, sql
+from ambient_vcp.adapters.sql.statement import batch, sql
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,
@@ -30,7 +29,7 @@ _COMPLETE = sql(
     """UPDATE attempts SET state = 'completed', finished_at_ms = {now}, result = r.result
     FROM {rows} AS r
     WHERE {attempt} AND attempts.state IN ('assigned', 'in_progress')""",
-    rows=json_rows("rows", task_id="text", slot="int", epoch="int", node_id="text", result="text"),
+    rows=batch(task_id="text", slot="int", epoch="int", node_id="text", result="text"),
     attempt=ATTEMPT_OF_LEASE,
 )
 _LET_GO = sql(
@@ -85,9 +84,7 @@ class Results(Stage):
             if lease not in first:
                 first[lease] = (position, _stored_text(result))
         self._work.lock_tasks(lease.task_id for lease in first)
-        filled = {
-            tuple(row) for row in self._session.rows(_FILL, {"leases": lease_rows(list(first))})
-        }
+        filled = {tuple(row) for row in self._session.rows_each(_FILL, lease_rows(list(first)))}
         kept = {
             lease: entry
             for lease, entry in first.items()
@@ -98,13 +95,13 @@ class Results(Stage):
                 (lease.task_id, lease.slot, lease.epoch, lease.node_id, text)
                 for lease, (_, text) in kept.items()
             ]
-            self._session.run(_COMPLETE, {"rows": json_text(rows)})
+            self._session.run_each(_COMPLETE, rows)
         recorded = {position for position, _ in kept.values()}
         return [position in recorded for position in range(len(results))]
 
     def record_failure(self, lease: LeaseRef, reason: str, detail: str, log: bytes) -> bool:
         self._work.lock_tasks([lease.task_id])
-        if not self._session.run(_LET_GO, {"leases": lease_rows([lease])}):
+        if not self._session.run_each(_LET_GO, lease_rows([lease])):
             return False
         self._session.run(
             _FAIL,

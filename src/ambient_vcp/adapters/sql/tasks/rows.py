@@ -79,4 +79,5 @@ def attempt_of(row: Row) -> Attempt:
         detail=row[10],
         verdict=row[11],
         result=None if row[12] is None else result_from_json(row[12]),
+        log=b"" if row[13] is None else bytes(row[13]),
     )

@@ -46,9 +46,10 @@ def show(name: str, *, out: Output) -> None:
     lines = [("name", name), ("title", item.get("title")), ("summary", item.get("summary"))]
     for kind in ("inputs", "results"):
         for field in item.get(kind, []):
-            details = {k: v for k, v in field.items() if k != "name"}
-            text = ", ".join(f"{key}: {value}" for key, value in details.items())
-            lines.append((f"{kind[:-1]} {_name(field)}", text))
+            rules = {k: v for k, v in field.items() if k not in ("name", "meaning", "kind")}
+            text = "".join(f", {k} {v}" for k, v in rules.items() if v not in (None, [], ""))
+            lines.append((f"{kind[:-1]} {_name(field)}", f"{field.get('kind')}{text}"))
+            lines.append(("", field.get("meaning")))
     out.one(item, "name", lines)
 
 

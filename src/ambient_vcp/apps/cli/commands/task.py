@@ -12,7 +12,7 @@ from ambient_vcp.apps.cli.connection import open_client
 from ambient_vcp.apps.cli.failures import Exit
 from ambient_vcp.apps.cli.output import Output, note, output_options, printable
 from ambient_vcp.apps.cli.progress import ProgressLine
-from ambient_vcp.apps.cli.receipts import fetch_receipt
+from ambient_vcp.apps.cli.receipts import fetch_receipt, keep_blinder
 from ambient_vcp.apps.cli.task_view import ATTEMPT_COLUMNS, LIST_COLUMNS, show_task
 from ambient_vcp.apps.cli.work import NumbersAreArguments, task_request, work_options
 
@@ -56,7 +56,7 @@ def run(module_and_args: tuple[str, ...], *, out: Output, **options: Any) -> int
     ambient-vcp task run hello.wasm --invoke add -2 3
     ambient-vcp task run filter.wasm --input photo.png --class quorum --output drawing.png
     ambient-vcp task run word_count.wasm --wasi --arg 5 --stdin book.txt
-    ambient-vcp task run --program sort --input-json '{"values": [3, 1, 2]}'
+    ambient-vcp task run --program sort --input-json '{"items": [3, 1, 2]}'
     """
     return _submit(module_and_args, out=out, **options)
 
@@ -91,6 +91,9 @@ def _submit(
             )
         finally:
             progress.close()
+        if request.blinder is not None:
+            kept = keep_blinder(handle.id, request.blinder)
+            note(f"{kept} opens the commitment to the private input; keep it secret")
         if not wait:
             lines = [("task", handle.id)]
             out.one({"task_id": handle.id}, "task_id", lines)
@@ -113,6 +116,7 @@ def _finish(
         note(f"Or stop it:  ambient-vcp task cancel {task_id}")
         raise
     receipt = fetch_receipt(client, task_id, Path(receipt_file) if receipt_file else None)
+    info = client.get(task_id)  # sealed by now, so the receipt's id is in it
     if output_file is not None and info.output is not None:
         progress = ProgressLine()
         client.output(task_id, output_file, progress=progress)

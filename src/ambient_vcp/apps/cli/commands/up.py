@@ -26,6 +26,7 @@ PORT = 8420
 PORTS_TRIED = 20
 NODES_MAX = 64
 WATCH_S = 0.2
+ECHO_S = 0.5
 STATE_BYTES_MAX = 4096
 
 
@@ -136,7 +137,7 @@ def _watch(cluster: LocalCluster, signals: _Signals) -> None:
     """Until a signal comes. A part that ends by itself ends the whole, with its last words."""
     children = [*filter(None, [cluster.control_plane]), *cluster.nodes.values()]
     signals.watched = True
-    while not signals.came:
+    while signals.came_at is None:
         for child in children:
             child.check_running()
         time.sleep(WATCH_S)
@@ -153,15 +154,19 @@ def _stop(cluster: LocalCluster) -> None:
 
 @dataclass(slots=True)
 class _Signals:
-    """While somebody watches, the first signal is only noted. Any other one interrupts."""
+    """While somebody watches, the first signal is only noted. A later one interrupts."""
 
-    came: bool = False
+    came_at: float | None = None
     watched: bool = False
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self.came or not self.watched:
+        now = time.monotonic()
+        if self.came_at is None and self.watched:
+            self.came_at = now
+            return
+        # One Ctrl-C may arrive twice: from the terminal and from a program around us.
+        if self.came_at is None or now - self.came_at > ECHO_S:
             raise KeyboardInterrupt
-        self.came = True
 
 
 @contextmanager

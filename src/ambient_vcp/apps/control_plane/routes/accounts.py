@@ -20,7 +20,15 @@ from ambient_vcp.wire.http.accounts import LoggedIn, LoginRequest, Me, Registere
 table = Table("accounts")
 
 
-@table.add("POST", "/auth/register", "Make an account", who=Who.PUBLIC, body=Registration, answers={201: Registered}, errors=(403, 409))
+@table.add(
+    "POST",
+    "/auth/register",
+    "Make an account",
+    who=Who.PUBLIC,
+    body=Registration,
+    answers={201: Registered},
+    errors=(403, 409),
+)
 async def register(call: Call[Registration]) -> Response:
     plane, sent = call.plane, call.body
     if plane.settings.registration != "open":
@@ -48,7 +56,15 @@ async def register(call: Call[Registration]) -> Response:
     return json_answer(answer, 201)
 
 
-@table.add("POST", "/auth/login", "Exchange a password for a token", who=Who.PUBLIC, body=LoginRequest, answers={200: LoggedIn}, errors=(401,))
+@table.add(
+    "POST",
+    "/auth/login",
+    "Exchange a password for a token",
+    who=Who.PUBLIC,
+    body=LoginRequest,
+    answers={200: LoggedIn},
+    errors=(401,),
+)
 async def login(call: Call[LoginRequest]) -> Response:
     plane, sent = call.plane, call.body
     account = await plane.store.read(lambda tx: tx.accounts.by_name(sent.username))
@@ -76,11 +92,7 @@ async def login(call: Call[LoginRequest]) -> Response:
 @table.add("GET", "/auth/me", "Whose token this is", who=Who.ACCOUNT, answers={200: Me})
 async def me(call: Call[None]) -> Response:
     try:
-        account = await call.plane.store.read(
-            lambda tx: accounts.the_account(tx, call.account_id)
-        )
+        account = await call.plane.store.read(lambda tx: accounts.the_account(tx, call.account_id))
     except NotFoundError:
         raise UnauthorizedError(reason="the account does not exist any more") from None
-    return json_answer(
-        {"user_id": account.id, "username": account.username, "role": account.role}
-    )
+    return json_answer({"user_id": account.id, "username": account.username, "role": account.role})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 from starlette.responses import Response
 
@@ -36,7 +37,7 @@ def _digest(call: Call[None]) -> Digest:
     return Digest(text)
 
 
-def _writer(tx: Transaction, call: Call[None]) -> AccountId:
+def _writer(tx: Transaction, call: Call[Any]) -> AccountId:
     """The account that the bytes will belong to."""
     if call.caller_account is not None:
         return call.caller_account
@@ -44,16 +45,22 @@ def _writer(tx: Transaction, call: Call[None]) -> AccountId:
     return blobs.account_of_node(tx, call.caller_node)
 
 
-@table.add("PUT", "/blobs/{digest}", "Store a blob of at most 1 MiB", who=Who.EITHER, media_in=BYTES_TYPE, answers={200: BlobStored, 201: BlobStored}, errors=(400, 403, 404, 413, 503))
+@table.add(
+    "PUT",
+    "/blobs/{digest}",
+    "Store a blob of at most 1 MiB",
+    who=Who.EITHER,
+    media_in=BYTES_TYPE,
+    answers={200: BlobStored, 201: BlobStored},
+    errors=(400, 403, 404, 413, 503),
+)
 async def put(call: Call[None]) -> Response:
     plane, digest = call.plane, _digest(call)
     account_id = await plane.store.read(lambda tx: _writer(tx, call))
     data = await read_body(call.request, BODY_BYTES_MAX)
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
-        raise InvalidInputError(
-            where="digest", rule="must be the SHA-256 of the body", got=found
-        )
+        raise InvalidInputError(where="digest", rule="must be the SHA-256 of the body", got=found)
     await plane.blobs.put(data)
 
     def work(tx: Transaction) -> bool:
@@ -65,7 +72,16 @@ async def put(call: Call[None]) -> Response:
     return json_answer({"digest": digest, "size_bytes": len(data)}, 201 if new else 200)
 
 
-@table.add("GET", "/blobs/{digest}", "A blob's bytes; Range is honoured", who=Who.EITHER, media_out=BYTES_TYPE, answers={200: None, 206: None, 304: None}, errors=(404, 416), headers={"Range": "bytes=first-last", "If-None-Match": "the ETag"})
+@table.add(
+    "GET",
+    "/blobs/{digest}",
+    "A blob's bytes; Range is honoured",
+    who=Who.EITHER,
+    media_out=BYTES_TYPE,
+    answers={200: None, 206: None, 304: None},
+    errors=(404, 416),
+    headers={"Range": "bytes=first-last", "If-None-Match": "the ETag"},
+)
 async def get(call: Call[None]) -> Response:
     digest = _digest(call)
     size = await call.plane.store.read(
@@ -76,7 +92,15 @@ async def get(call: Call[None]) -> Response:
     return await blob_response(call, digest, size)
 
 
-@table.add("POST", "/blobs/uploads", "Begin a resumable upload", who=Who.EITHER, body=UploadRequest, answers={201: UploadStarted}, errors=(403, 503))
+@table.add(
+    "POST",
+    "/blobs/uploads",
+    "Begin a resumable upload",
+    who=Who.EITHER,
+    body=UploadRequest,
+    answers={201: UploadStarted},
+    errors=(403, 503),
+)
 async def start(call: Call[UploadRequest]) -> Response:
     plane, sent = call.plane, call.body
     upload_id = plane.entropy.uuid4()
@@ -111,7 +135,14 @@ async def _upload(call: Call[None]) -> Upload:
     )
 
 
-@table.add("HEAD", "/blobs/uploads/{upload_id}", "How far an upload is: Upload-Offset, Upload-Length", who=Who.EITHER, answers={200: None}, errors=(403, 404))
+@table.add(
+    "HEAD",
+    "/blobs/uploads/{upload_id}",
+    "How far an upload is: Upload-Offset, Upload-Length",
+    who=Who.EITHER,
+    answers={200: None},
+    errors=(403, 404),
+)
 async def progress(call: Call[None]) -> Response:
     upload = await _upload(call)
     offset = await call.plane.uploads.offset(upload.id)
@@ -124,7 +155,16 @@ async def progress(call: Call[None]) -> Response:
     )
 
 
-@table.add("PATCH", "/blobs/uploads/{upload_id}", "Continue an upload; the last part answers 201", who=Who.EITHER, media_in=BYTES_TYPE, answers={201: BlobStored, 204: None}, errors=(400, 403, 404, 409, 413, 503), headers={"Upload-Offset": "where this part begins"})
+@table.add(
+    "PATCH",
+    "/blobs/uploads/{upload_id}",
+    "Continue an upload; the last part answers 201",
+    who=Who.EITHER,
+    media_in=BYTES_TYPE,
+    answers={201: BlobStored, 204: None},
+    errors=(400, 403, 404, 409, 413, 503),
+    headers={"Upload-Offset": "where this part begins"},
+)
 async def append(call: Call[None]) -> Response:
     plane, upload = call.plane, await _upload(call)
     named = call.request.headers.get("upload-offset", "")

@@ -41,13 +41,27 @@ class ConsistencyQuery(Shape, frozen=True):
     second: Position
 
 
-@table.add("GET", "/log/checkpoint", "The newest signed checkpoint", who=Who.PUBLIC, answers={200: CheckpointAnswer})
+@table.add(
+    "GET",
+    "/log/checkpoint",
+    "The newest signed checkpoint",
+    who=Who.PUBLIC,
+    answers={200: CheckpointAnswer},
+)
 async def checkpoint(call: Call[None]) -> Response:
     head = await call.plane.store.read(lambda tx: tx.log.head())
     return json_answer({"size": head.size, "checkpoint": head.checkpoint})
 
 
-@table.add("GET", "/log/leaves", "Leaves in order", who=Who.PUBLIC, query=LeavesQuery, answers={200: LeavesAnswer}, errors=(400,))
+@table.add(
+    "GET",
+    "/log/leaves",
+    "Leaves in order",
+    who=Who.PUBLIC,
+    query=LeavesQuery,
+    answers={200: LeavesAnswer},
+    errors=(400,),
+)
 async def leaves(call: Call[None]) -> Response:
     query: LeavesQuery = call.query
 
@@ -72,7 +86,15 @@ async def leaves(call: Call[None]) -> Response:
     )
 
 
-@table.add("GET", "/log/inclusion", "Proof that a leaf is in the log", who=Who.PUBLIC, query=InclusionQuery, answers={200: InclusionAnswer}, errors=(400,))
+@table.add(
+    "GET",
+    "/log/inclusion",
+    "Proof that a leaf is in the log",
+    who=Who.PUBLIC,
+    query=InclusionQuery,
+    answers={200: InclusionAnswer},
+    errors=(400,),
+)
 async def inclusion(call: Call[None]) -> Response:
     query: InclusionQuery = call.query
     path = await call.plane.store.read(
@@ -83,7 +105,15 @@ async def inclusion(call: Call[None]) -> Response:
     )
 
 
-@table.add("GET", "/log/consistency", "Proof that one tree grew out of another", who=Who.PUBLIC, query=ConsistencyQuery, answers={200: ConsistencyAnswer}, errors=(400,))
+@table.add(
+    "GET",
+    "/log/consistency",
+    "Proof that one tree grew out of another",
+    who=Who.PUBLIC,
+    query=ConsistencyQuery,
+    answers={200: ConsistencyAnswer},
+    errors=(400,),
+)
 async def consistency(call: Call[None]) -> Response:
     query: ConsistencyQuery = call.query
     path = await call.plane.store.read(

@@ -21,7 +21,13 @@ from ambient_vcp.wire.http.tasks import BULK_MAX
 table = Table("public")
 
 
-@table.add("GET", "/health", "Is every part at work?", who=Who.PUBLIC, answers={200: HealthAnswer, 503: HealthAnswer})
+@table.add(
+    "GET",
+    "/health",
+    "Is every part at work?",
+    who=Who.PUBLIC,
+    answers={200: HealthAnswer, 503: HealthAnswer},
+)
 async def health(call: Call[None]) -> Response:
     plane = call.plane
     checks = {"database": await _database(plane), "blobs": await _blobs(plane)}
@@ -53,7 +59,13 @@ async def _blobs(plane: ControlPlane) -> dict[str, Any]:
     return {"status": "ok", "detail": "", "lag_ms": None}
 
 
-@table.add("GET", "/control-plane", "Who this is and what it allows", who=Who.PUBLIC, answers={200: AboutAnswer})
+@table.add(
+    "GET",
+    "/control-plane",
+    "Who this is and what it allows",
+    who=Who.PUBLIC,
+    answers={200: AboutAnswer},
+)
 async def about(call: Call[None]) -> Response:
     plane = call.plane
     settings = plane.settings
@@ -81,8 +93,12 @@ async def about(call: Call[None]) -> Response:
     )
 
 
-@table.add("GET", "/programs", "The catalogue of named programs", who=Who.PUBLIC, answers={200: ProgramsAnswer})
+@table.add(
+    "GET",
+    "/programs",
+    "The catalogue of named programs",
+    who=Who.PUBLIC,
+    answers={200: ProgramsAnswer},
+)
 async def programs(call: Call[None]) -> Response:
     return json_answer({"programs": call.plane.programs.about})
-
-

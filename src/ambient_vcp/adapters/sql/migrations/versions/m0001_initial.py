@@ -69,7 +69,7 @@ _TABLES = {
             AND (accepted_slot IS NULL) = (accepted_epoch IS NULL)),
         CONSTRAINT task_hides_only_its_end CHECK (archived = 0 OR finished_at_ms IS NOT NULL),
         CONSTRAINT task_seals_only_its_end CHECK (sealed = 0 OR finished_at_ms IS NOT NULL)
-    ) {table}""",
+    ) {keyed}""",
     "slots": """(
         task_id {key} NOT NULL REFERENCES tasks (id),
         slot {int} NOT NULL CHECK (slot >= 0),
@@ -232,7 +232,7 @@ _EVENT_TABLE = """(
 _INDEXES = {
     "tasks_by_account": "tasks (account_id, created_at_ms, id)",
     "tasks_by_age": "tasks (created_at_ms, id)",
-    "tasks_by_state": "tasks (state, created_at_ms, id)",
+    "tasks_ended": "tasks (state) WHERE finished_at_ms IS NOT NULL",
     "tasks_due": "tasks (next_check_at_ms) WHERE finished_at_ms IS NULL",
     "tasks_unsealed": "tasks (finished_at_ms, id) WHERE finished_at_ms IS NOT NULL AND sealed = 0",
     "tasks_provisional": "tasks (accepted_node_id) WHERE assurance = 'provisional'",
@@ -247,7 +247,6 @@ _INDEXES = {
     "log_leaves_pending": "log_leaves (sequence) WHERE leaf_index IS NULL",
     "events_by_account": "events (account_id, sequence)",
     "events_by_task": "events (task_id, sequence)",
-    "events_by_age": "events (at_ms)",
     "idempotency_by_age": "idempotency (created_at_ms)",
 }
 
@@ -270,7 +269,8 @@ def upgrade() -> None:
     op.execute("INSERT INTO log_head (id, size) VALUES (1, 0)")
     if dialect == "sqlite":
         op.execute(
-            "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), high_water_ms INTEGER NOT NULL) STRICT"
+            "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1),"
+            " high_water_ms INTEGER NOT NULL) STRICT"
         )
         op.execute("INSERT INTO clock (id, high_water_ms) VALUES (1, 0)")
     else:
