@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from support.spec_script import run_script
 
 FOLDER = Path(

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
-from support.cells import Cells, descendants, open_descriptors
+import wasmtime
 
 from ambient_vcp.domain.errors import InvalidInputError
 from ambient_vcp.domain.execution.invocation import BytesCall, ScalarCall
 from ambient_vcp.domain.execution.outcome import Reason
+from support.cells import Cells, descendants, open_descriptors
 
 ARITHMETIC = """(module
   (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
@@ -38,7 +40,8 @@ COPY = """(module
   (func $copy (param $kind i32) (local $at i32) (local $got i32)
     (block $done (loop $more
       (br_if $done (i32.ge_u (local.get $at) (call $len (local.get $kind))))
-      (local.set $got (call $read (local.get $kind) (i32.const 0) (local.get $at) (i32.const 65536)))
+      (local.set $got
+        (call $read (local.get $kind) (i32.const 0) (local.get $at) (i32.const 65536)))
       (call $write (i32.const 0) (local.get $got))
       (local.set $at (i32.add (local.get $at) (local.get $got)))
       (br $more))))
@@ -134,9 +137,7 @@ def test_a_scalar_call_returns_typed_values(cells):
 
 def test_floats_carry_their_bits_and_nan_is_canonical(cells):
     ran = cells.scalar(ARITHMETIC, "third", "1")
-    assert ran.output == (
-        b'{"values":[{"bits":"0x3eaaaaab","type":"f32","value":"0.33333334"}]}'
-    )
+    assert ran.output == (b'{"values":[{"bits":"0x3eaaaaab","type":"f32","value":"0.33333334"}]}')
     nan = b'{"values":[{"bits":"0x7ff8000000000000","type":"f64","value":"nan"}]}'
     assert cells.scalar(ARITHMETIC, "div", "0", "0").output == nan
     assert cells.scalar(ARITHMETIC, "div", "-0", "nan").output == nan
@@ -262,7 +263,6 @@ def test_fuel_is_exact_on_success_and_the_whole_budget_otherwise(cells):
 
 
 def test_a_module_of_exactly_ten_megabytes_runs(cells):
-    import wasmtime
 
     module = bytes(wasmtime.wat2wasm(ARITHMETIC))
     size = 10 * 1024 * 1024 - len(module) - 6
@@ -435,7 +435,6 @@ def settle(cells):
 
 
 def busy(pid):
-    import psutil
 
     try:
         return sum(psutil.Process(pid).cpu_times()[:2]) > 0.1
@@ -444,7 +443,6 @@ def busy(pid):
 
 
 def alive(pid):
-    import psutil
 
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.control_plane import ControlPlaneProcess, Person, new_person, running
+from support.control_plane import ControlPlaneProcess, Person, leave, new_person, running
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,14 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlaneProc
 
 
 @pytest.fixture
-def person(plane: ControlPlaneProcess) -> Person:
-    return new_person(plane)
+def person(plane: ControlPlaneProcess) -> Iterator[Person]:
+    made = new_person(plane)
+    yield made
+    leave(made)
 
 
 @pytest.fixture
-def stranger(plane: ControlPlaneProcess) -> Person:
-    return new_person(plane)
+def stranger(plane: ControlPlaneProcess) -> Iterator[Person]:
+    made = new_person(plane)
+    yield made
+    leave(made)

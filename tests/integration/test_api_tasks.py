@@ -29,9 +29,9 @@ def info(person: Person, task_id: str) -> dict:
     return person.api.get(f"/tasks/{task_id}").json()
 
 
-def finish(machine: Machine, output: bytes = FIVE, **how) -> dict:
-    """Take one task and hand in a result."""
-    assignment = machine.claim_one()
+def finish(machine: Machine, task: dict, output: bytes = FIVE, **how) -> dict:
+    """Take a slot of the task and hand in a result."""
+    assignment = machine.claim_one(task["task_id"])
     (answer,) = machine.hand_in(
         signed_entry(machine.signer, machine.node_id, assignment, output, **how)
     )
@@ -42,7 +42,7 @@ def test_a_task_goes_from_submission_to_a_receipt(person: Person):
     machine = join(person)
     task = submitted(person, name="two and three")
     assert (task["status"], task["class"], task["result"]) == ("pending", "signed", None)
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     assert assignment["spec"]["call"] == {"interface": "scalar", "name": "add", "args": ["2", "3"]}
     assert base64.b64decode(assignment["spec"]["module"]["inline"]) == HELLO
     assert info(person, task["task_id"])["status"] == "running"
@@ -71,7 +71,7 @@ def test_the_sealed_receipt_verifies_offline(person: Person, tmp_path):
 
     machine = join(person)
     task = submitted(person)
-    finish(machine)
+    finish(machine, task)
     text = person.api.get(f"/tasks/{task['task_id']}/receipt").content
     receipt = receipt_from_json(text)
     assert receipt.body.control_plane.public_key == person.plane.ready["public_key"]
@@ -81,7 +81,7 @@ def test_the_sealed_receipt_verifies_offline(person: Person, tmp_path):
 def test_repeating_a_result_is_a_duplicate_and_changes_nothing(person: Person):
     machine = join(person)
     task = submitted(person)
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     entry = signed_entry(machine.signer, machine.node_id, assignment, FIVE)
     assert machine.hand_in(entry)[0]["status"] == "accepted"
     assert machine.hand_in(entry)[0]["status"] == "duplicate"
@@ -90,9 +90,7 @@ def test_repeating_a_result_is_a_duplicate_and_changes_nothing(person: Person):
 
 def test_results_that_are_not_what_was_signed_are_refused_alone(person: Person):
     machine = join(person)
-    submitted(person)
-    submitted(person)
-    first, second = machine.claim_one(), machine.claim_one()
+    first, second = (machine.claim_one(submitted(person)["task_id"]) for _ in range(2))
     good = signed_entry(machine.signer, machine.node_id, first, FIVE)
     bad = json.loads(json.dumps(signed_entry(machine.signer, machine.node_id, second, FIVE)))
     bad["result"]["outcome"]["fuel_used"] += 1
@@ -109,7 +107,7 @@ def test_nobody_hands_in_for_another_nodes_lease(person: Person):
     holder, thief = join(person), join(person)
     task = submitted(person)
     assignment = eventually(
-        lambda: next(iter(holder.claim(at_most=1) or thief.claim(at_most=1)), None)
+        lambda: holder.claimed(task["task_id"]) or thief.claimed(task["task_id"])
     )
     attempts = info(person, task["task_id"])["attempts"]
     if attempts[0]["node_id"] == thief.node_id:
@@ -128,7 +126,7 @@ def test_a_quorum_of_two_needs_two_nodes_and_says_what_it_is_worth(person: Perso
     task = submitted(person, requirements={"min_nodes": 2})
     assert (task["class"], task["replicas"]) == ("quorum", 2)
     for machine in machines:
-        assert finish(machine)["status"] == "accepted"
+        assert finish(machine, task)["status"] == "accepted"
     done = info(person, task["task_id"])
     assert (done["status"], done["decision"], done["assurance"]) == (
         "completed",
@@ -146,9 +144,10 @@ def test_a_liar_is_outvoted_and_loses_standing(person: Person):
     for _ in range(3):
         machine, assignment = eventually(
             lambda: next(
-                ((m, taken) for m in machines for taken in m.claim(at_most=1)), None
+                ((m, work) for m in machines if (work := m.claimed(task["task_id"]))), None
             )
         )
+        machines.remove(machine)
         lies = liar is None
         liar = liar or machine
         output = scalar_output(6) if lies else FIVE
@@ -165,7 +164,7 @@ def test_a_liar_is_outvoted_and_loses_standing(person: Person):
 def test_a_guests_own_failure_is_an_answer_with_a_receipt(person: Person):
     machine = join(person)
     task = submitted(person)
-    finish(machine, reason=Reason.FUEL_EXHAUSTED)
+    finish(machine, task, reason=Reason.FUEL_EXHAUSTED)
     done = info(person, task["task_id"])
     assert (done["status"], done["reason"], done["result"]) == ("failed", "fuel_exhausted", None)
     assert person.api.get(f"/tasks/{task['task_id']}/receipt").status_code == 200
@@ -176,7 +175,7 @@ def test_a_nodes_own_trouble_is_tried_again_elsewhere_or_later(person: Person):
     machine = join(person)
     task = submitted(person, max_attempts=2)
     for epoch in (1, 2):
-        assignment = machine.claim_one()
+        assignment = machine.claim_one(task["task_id"])
         assert assignment["epoch"] == epoch
         failure = {
             "task_id": task["task_id"],
@@ -194,13 +193,17 @@ def test_a_nodes_own_trouble_is_tried_again_elsewhere_or_later(person: Person):
 def test_one_result_in_the_references_way(person: Person):
     machine = join(person)
     task = submitted(person)
-    entry = signed_entry(machine.signer, machine.node_id, machine.claim_one(), FIVE)
+    assignment = machine.claim_one(task["task_id"])
+    entry = signed_entry(machine.signer, machine.node_id, assignment, FIVE)
     path = f"/tasks/{task['task_id']}/result"
     answer = machine.api.post(path, json=entry)
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "completed"
     assert answer.json()["completed_at"] is not None
-    stale = machine.api.post(path, json={**entry, "epoch": 9})
+    never_granted = {**assignment, "epoch": 9}
+    stale = machine.api.post(
+        path, json=signed_entry(machine.signer, machine.node_id, never_granted, FIVE)
+    )
     assert stale.status_code == 409
     assert stale.json()["code"] == "stale_lease"
 
@@ -208,12 +211,14 @@ def test_one_result_in_the_references_way(person: Person):
 def test_leases_are_renewed_and_lost_ones_named(person: Person):
     machine = join(person)
     task = submitted(person)
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     mine = {key: assignment[key] for key in ("task_id", "slot", "epoch")}
     wrong = {**mine, "epoch": 99}
     path = f"/nodes/{machine.node_id}/renew"
-    answer = machine.api.post(path, json={"leases": [mine, wrong]}).json()
-    assert [lease["epoch"] for lease in answer["lost"]] == [99]
+    answer = machine.api.post(path, json={"leases": [wrong]}).json()
+    assert (answer["renewed"], answer["lost"]) == ([], [wrong])
+    assert machine.api.post(path, json={"leases": [mine, wrong]}).status_code == 400
+    answer = machine.api.post(path, json={"leases": [mine]}).json()
     assert [lease["epoch"] for lease in answer["renewed"]] == [1]
     assert 0 < answer["renewed"][0]["expires_in_ms"] <= 30_000
     held = machine.beat().json()
@@ -223,8 +228,8 @@ def test_leases_are_renewed_and_lost_ones_named(person: Person):
 
 def test_claiming_again_by_name_gives_the_same_work(person: Person):
     machine = join(person)
-    submitted(person)
-    first = machine.claim_one()
+    task = submitted(person)
+    first = machine.claim_one(task["task_id"])
     name = {key: first[key] for key in ("task_id", "slot", "epoch")}
     (again,) = machine.claim(leases=[name])
     assert again["spec"] == first["spec"]
@@ -234,7 +239,7 @@ def test_claiming_again_by_name_gives_the_same_work(person: Person):
 def test_cancelling_tells_the_node_and_is_repeatable(person: Person):
     machine = join(person)
     task = submitted(person)
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     path = f"/tasks/{task['task_id']}/cancel"
     assert person.api.post(path).json()["status"] == "cancelled"
     assert person.api.post(path).json()["status"] == "cancelled"
@@ -249,7 +254,7 @@ def test_cancelling_tells_the_node_and_is_repeatable(person: Person):
 def test_a_completed_task_cannot_be_cancelled_but_hidden(person: Person):
     machine = join(person)
     task = submitted(person)
-    finish(machine)
+    finish(machine, task)
     path = f"/tasks/{task['task_id']}"
     assert person.api.post(path + "/cancel").status_code == 409
     assert person.api.delete(path).json()["status"] == "completed"
@@ -272,7 +277,7 @@ def test_receipt_and_output_of_an_unfinished_task_are_409(person: Person):
 def test_other_peoples_tasks_are_404_everywhere(person: Person, stranger: Person):
     machine = join(person)
     task = submitted(person)
-    finish(machine)
+    finish(machine, task)
     path = f"/tasks/{task['task_id']}"
     for method, tail in [
         ("GET", ""),
@@ -393,7 +398,7 @@ def test_a_large_module_and_input_travel_as_blobs(person: Person):
             "input": {"digest": hashlib.sha256(data).hexdigest()},
         },
     )
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     assert assignment["task_id"] == task["task_id"]
     for name, blob in (("module", module), ("public_input", data)):
         ref = assignment["spec"][name]
@@ -404,7 +409,7 @@ def test_a_large_module_and_input_travel_as_blobs(person: Person):
 def test_a_large_output_is_uploaded_first_and_fetched_by_its_owner(person: Person):
     machine = join(person)
     task = submitted(person, inputs={"interface": "bytes"})
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     output = bytes(range(256)) * 2_000
     entry = signed_entry(machine.signer, machine.node_id, assignment, output, inline=False)
     assert machine.hand_in(entry)[0]["code"] == "output_missing"
@@ -431,7 +436,7 @@ def test_a_private_input_reaches_the_node_and_never_the_task_info(person: Person
     )
     text = person.api.get(f"/tasks/{task['task_id']}").text
     assert base64.b64encode(secret).decode() not in text
-    assignment = machine.claim_one()
+    assignment = machine.claim_one(task["task_id"])
     assert base64.b64decode(assignment["spec"]["private_input"]["inline"]) == secret
     assert len(assignment["spec"]["private_commitment"]) == 64
 
@@ -441,7 +446,8 @@ def test_work_reaches_an_idle_node_within_milliseconds(person: Person):
     waits = []
     for _ in range(10):
         started = time.perf_counter()
-        submitted(person)
-        machine.claim_one()
+        task = submitted(person)
+        assignment = machine.claim_one(task["task_id"])
         waits.append(time.perf_counter() - started)
+        machine.hand_in(signed_entry(machine.signer, machine.node_id, assignment, FIVE))
     assert sorted(waits)[5] < 0.5, waits

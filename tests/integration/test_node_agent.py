@@ -303,11 +303,9 @@ def test_a_node_logs_in_again_when_its_token_is_no_longer_good(cluster: Cluster)
     node = cluster.node("alpha")
     cluster.plane.kill()
     (cluster.plane_folder / "keys" / "tokens.json").unlink()
-    account = {"username": "tester", "password": "a long enough passphrase 1"}
 
     cluster.start_plane()
-    login = cluster.api.post("/auth/login", json=account).raise_for_status().json()
-    cluster.api.headers["Authorization"] = f"Bearer {login['access_token']}"
+    cluster.log_in()
 
     assert cluster.ended(cluster.submit(ADD, scalar("add", "1", "1")))["state"] == "completed"
     node.logged("accepted")

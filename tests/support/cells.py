@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 import wasmtime
@@ -52,11 +52,14 @@ class Cells:
         self.runner = asyncio.Runner()
         self.sandbox = self.runner.run(WasmtimeSandbox.start())
 
-    def __enter__(self) -> Cells:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.runner.run(self.sandbox.close())
         self.runner.close()
@@ -81,7 +84,8 @@ class Cells:
         if isinstance(module, str):
             module = bytes(wasmtime.wat2wasm(module))
         paths = [
-            self.file(item) if isinstance(item, bytes) else item for item in (module, public, private)
+            self.file(item) if isinstance(item, bytes) else item
+            for item in (module, public, private)
         ]
         assert paths[0] is not None
         return GuestRun(
@@ -104,7 +108,9 @@ class Cells:
     def scalar(self, module: str | bytes, name: str, *args: str, **options: object) -> Ran:
         return self.run(module, ScalarCall(name=name, args=args), **options)
 
-    def bytes(self, module: str | bytes, public: bytes | Path | None = None, **options: object) -> Ran:
+    def bytes(
+        self, module: str | bytes, public: bytes | Path | None = None, **options: object
+    ) -> Ran:
         return self.run(module, BytesCall(), public=public, **options)
 
     def wasi(self, module: str | bytes, *args: str, **options: object) -> Ran:
@@ -113,7 +119,7 @@ class Cells:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def descendants() -> set[int]:

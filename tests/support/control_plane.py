@@ -130,6 +130,15 @@ def new_person(plane: ControlPlaneProcess) -> Person:
     return Person(plane, username, made.json()["user_id"], token, plane.client(token))
 
 
+def leave(person: Person) -> None:
+    """Take this person's nodes and tasks away, so that nobody else's test meets them."""
+    for node in person.api.get("/nodes?mine=true&limit=200").json()["nodes"]:
+        person.api.delete(f"/nodes/{node['node_id']}")
+    for state in ("pending", "assigned", "running", "verifying", "held"):
+        for task in person.api.get(f"/tasks?limit=200&status={state}").json()["tasks"]:
+            person.api.post(f"/tasks/{task['task_id']}/cancel")
+
+
 def login(public: httpx.Client, username: str, password: str = PASSWORD) -> str:
     answer = public.post("/auth/login", json={"username": username, "password": password})
     assert answer.status_code == 200, answer.text
@@ -191,8 +200,11 @@ class Machine:
         }
         return body | ({} if code is None else {"code": code}) | changes
 
-    def enrol(self, code: str | None, **changes: Any) -> httpx.Response:
-        answer = self.api.post("/nodes/enrol", json=self.enrolment(code, **changes))
+    def enrol(
+        self, code: str | None, *, account: Person | None = None, **changes: Any
+    ) -> httpx.Response:
+        with self.plane.client(account.token if account else None) as public:
+            answer = public.post("/nodes/enrol", json=self.enrolment(code, **changes))
         if answer.status_code in (200, 201):
             self.api.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         return answer
@@ -206,9 +218,15 @@ class Machine:
         assert answer.status_code == 200, answer.text
         return answer.json()["assignments"]
 
-    def claim_one(self) -> dict[str, Any]:
-        """Wait for work and take it."""
-        return eventually(lambda: next(iter(self.claim(at_most=1)), None))
+    def claim_one(self, task_id: str) -> dict[str, Any]:
+        """Wait for a lease on this task and claim it. Audits of other tasks are left alone."""
+        return eventually(lambda: self.claimed(task_id))
+
+    def claimed(self, task_id: str) -> dict[str, Any] | None:
+        leases = [x for x in self.beat().json()["leases"] if x["task_id"] == task_id]
+        names = [{key: x[key] for key in ("task_id", "slot", "epoch")} for x in leases]
+        taken = self.claim(leases=names) if names else []
+        return taken[0] if taken else None
 
     def hand_in(self, *entries: dict[str, Any]) -> list[dict[str, Any]]:
         answer = self.api.post(f"/nodes/{self.node_id}/results", json={"results": list(entries)})

@@ -86,8 +86,18 @@ class Cluster:
         self._port = 0
         self.start_plane()
         self.api = httpx.Client(base_url=f"{self.url}/api/v1", timeout=20, trust_env=False)
+        try:
+            self.log_in()
+        except httpx.HTTPError as error:
+            self.close()
+            raise AssertionError(f"{error}; the log is:\n{self.plane.log}") from None
+
+    def log_in(self) -> None:
+        """Log in, with a new account where there is none."""
         account = {"username": "tester", "password": "a long enough passphrase 1"}
-        self.api.post("/auth/register", json=account).raise_for_status()
+        registered = self.api.post("/auth/register", json=account)
+        if registered.status_code != httpx.codes.CONFLICT:
+            registered.raise_for_status()
         login = self.api.post("/auth/login", json=account).raise_for_status().json()
         self.api.headers["Authorization"] = f"Bearer {login['access_token']}"
 

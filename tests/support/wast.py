@@ -9,9 +9,25 @@ from fractions import Fraction
 import wasmtime
 
 COMMANDS = frozenset(
-    "module register invoke get assert_return assert_trap assert_exhaustion assert_invalid "
-    "assert_malformed assert_unlinkable assert_exception assert_return_canonical_nan "
-    "assert_return_arithmetic_nan assert_malformed_custom assert_invalid_custom thread wait".split()
+    [
+        "module",
+        "register",
+        "invoke",
+        "get",
+        "assert_return",
+        "assert_trap",
+        "assert_exhaustion",
+        "assert_invalid",
+        "assert_malformed",
+        "assert_unlinkable",
+        "assert_exception",
+        "assert_return_canonical_nan",
+        "assert_return_arithmetic_nan",
+        "assert_malformed_custom",
+        "assert_invalid_custom",
+        "thread",
+        "wait",
+    ]
 )
 _TOKEN = re.compile(
     rb"""(?P<space>[ \t\r\n]+|;;[^\n]*)|(?P<comment>\(;)|(?P<open>\()|(?P<close>\))"""
@@ -95,7 +111,7 @@ def module_name(form: Form) -> str | None:
 
 
 def assemble(form: Form) -> bytes:
-    """Bytes of a ``(module ...)`` form; raises wasmtime.WasmtimeError where the text is malformed."""
+    """Bytes of a ``(module ...)`` form; malformed text raises wasmtime.WasmtimeError."""
     words = [item for item in form.items[1:3] if isinstance(item, str)]
     strings = b"".join(item for item in form.items if isinstance(item, bytes))
     if "binary" in words:
@@ -115,8 +131,18 @@ def assemble(form: Form) -> bytes:
 # Values: (type, bits) where bits is an int, or a pattern for an expected result.
 
 WIDTH_BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64}
-_FLOAT_SHAPE = {"f32": (24, -149, 128), "f64": (53, -1074, 1024)}  # digits, lowest exponent, highest
-_LANES = {"i8x16": "i8", "i16x8": "i16", "i32x4": "i32", "i64x2": "i64", "f32x4": "f32", "f64x2": "f64"}
+_FLOAT_SHAPE = {
+    "f32": (24, -149, 128),
+    "f64": (53, -1074, 1024),
+}  # digits, lowest exponent, highest
+_LANES = {
+    "i8x16": "i8",
+    "i16x8": "i16",
+    "i32x4": "i32",
+    "i64x2": "i64",
+    "f32x4": "f32",
+    "f64x2": "f64",
+}
 
 
 class UnsupportedValueError(Exception):
@@ -124,7 +150,7 @@ class UnsupportedValueError(Exception):
 
 
 def value(form: Form) -> tuple[str, object]:
-    """``("i32", 5)``, ``("f32", "nan:canonical")``, ``("v128", ("f32", (..)))``, ``("ref", "null")``."""
+    """Such as ``("i32", 5)``, ``("f32", "nan:canonical")`` or ``("v128", ("f32", (1, ...)))``."""
     kind, _, operation = form.head.partition(".")
     if kind == "v128" and operation == "const":
         lane = _LANES[form.items[1]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ambient_vcp.domain.receipts.statement import commit_private_input
 from ambient_vcp.sdk import cluster, events, tasks, uploads
 from ambient_vcp.sdk.effects import (

@@ -50,7 +50,7 @@ class InvalidInputError(VcpError):
 
     @property
     def hint(self) -> str:
-        return self.advice
+        return self.advice or f"Correct {self.where} and try again."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -166,6 +166,10 @@ class ValidationFailedError(VcpError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.rule}"
+
+    @property
+    def hint(self) -> str:
+        return f"Correct {self.where} and try again."
 
 
 @dataclass(eq=False, kw_only=True)

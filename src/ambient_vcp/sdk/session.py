@@ -10,6 +10,7 @@ from typing import Any
 
 from ambient_vcp.sdk.effects import Operation, Pause, Reply, Request
 from ambient_vcp.sdk.errors import (
+    BadRequest,
     ClientError,
     ConnectionFailed,
     LoginNeeded,
@@ -61,7 +62,13 @@ def json_request(
     headers = dict(fields.pop("headers", {}))
     content = None
     if body is not None:
-        content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        try:
+            content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadRequest(
+                f"this cannot be sent as JSON: {error}",
+                hint="JSON has text, finite numbers, booleans, lists and objects.",
+            ) from None
         headers["Content-Type"] = "application/json"
     if key is not None:
         headers[IDEMPOTENCY_HEADER] = key

@@ -10,7 +10,8 @@ from ambient_vcp.ports.entropy import Entropy
 from ambient_vcp.ports.store import Transaction
 from ambient_vcp.services import audit
 from ambient_vcp.services.enrolment import GONE
-from ambient_vcp.services.results import attempt_ended
+from ambient_vcp.services.settle import attempt_ended
+from ambient_vcp.services.standings import Standings
 
 LEASES_MAX = 1_000
 
@@ -38,9 +39,11 @@ def remove(
     own_node(tx, node_id, owner_id)
     cut = [entry.lease for entry in tx.tasks.node_leases(node_id, LEASES_MAX)]
     reason = f"node_{status}"
+    standings = Standings(tx)
     for lease in cut:
         if tx.tasks.record_failure(lease, reason, "the owner took the node away", b""):
-            attempt_ended(tx, lease, reason, entropy)
+            attempt_ended(tx, lease, reason, standings, entropy)
+    standings.save()
     tx.nodes.set_status(node_id, status)
     tx.nodes.add_event(node_id, kind=str(status))
     audit.record(tx, f"node.{status}", actor=owner_id, subject=node_id)

@@ -8,28 +8,19 @@ from enum import StrEnum
 
 from ambient_vcp.domain.errors import VcpError
 from ambient_vcp.domain.execution.outcome import Reason
-from ambient_vcp.domain.ids import Digest, NodeId, TaskId
 from ambient_vcp.domain.nodes.node import Node
-from ambient_vcp.domain.tasks.lifecycle import SlotPurpose
-from ambient_vcp.domain.tasks.records import AttemptResult, TaskRecord
+from ambient_vcp.domain.tasks.records import AttemptResult, TaskRecord, with_result
 from ambient_vcp.domain.tasks.spec import LeaseRef
-from ambient_vcp.domain.verification.judge import (
-    Accept,
-    Fail,
-    OpenSlots,
-    after_failure,
-    failure_effect,
-    judge,
-    judge_audit,
-)
 from ambient_vcp.domain.verification.result_checks import check_result
 from ambient_vcp.ports.entropy import Entropy
 from ambient_vcp.ports.signer import SignatureVerifier
-from ambient_vcp.ports.store import NewSlot, Transaction
-from ambient_vcp.services import audit, finish
-from ambient_vcp.services.progress import refresh_state
+from ambient_vcp.ports.store import Transaction
+from ambient_vcp.services import audit
+from ambient_vcp.services.settle import attempt_ended, settle
+from ambient_vcp.services.standings import Standings
 
 LOG_BYTES_MAX = 64 * 1024
+DETAIL_LENGTH_MAX = 500
 
 
 class AnswerStatus(StrEnum):
@@ -79,54 +70,68 @@ def hand_in(
     A submission is refused alone: the others of the batch are not touched by it.
     """
     records = tx.tasks.load(list({s.lease.task_id for s in submissions}), lock=True)
-    answers = []
+    standings = Standings(tx)
+    standings.load(a.node_id for record in records.values() for a in record.attempts)
+    answers: dict[LeaseRef, Answer] = {}
+    sound: list[tuple[LeaseRef, AttemptResult]] = []
     for submission in submissions:
-        record = records.get(submission.lease.task_id)
-        if record is None or submission.lease.node_id != node.id:
-            answers.append(_refused(submission.lease, "not_found", "there is no such lease"))
+        lease = submission.lease
+        record = records.get(lease.task_id)
+        if record is None or lease.node_id != node.id:
+            answers[lease] = _refused(lease, "not_found", "there is no such lease")
+        elif isinstance(submission.result, NodeFailure):
+            answers[lease] = _failed(tx, record, lease, submission.result, standings, entropy)
+            records.update(tx.tasks.load([lease.task_id]))
+        else:
+            refusal = _unsound(tx, record, lease, submission.result, node, verifier)
+            if refusal is not None:
+                answers[lease] = refusal
+            elif all(lease != known for known, _ in sound):
+                sound.append((lease, submission.result))
+    recorded = tx.tasks.record_results(sound)
+    for (lease, result), is_recorded in zip(sound, recorded, strict=True):
+        record = records[lease.task_id]
+        if not is_recorded:
+            answers[lease] = _not_live(tx, record, lease, result)
             continue
-        answer = _one(tx, node, record, submission, verifier, entropy)
-        if answer.status is AnswerStatus.ACCEPTED:
-            records.update(tx.tasks.load([submission.lease.task_id]))
-        answers.append(answer)
-    return answers
+        record = records[lease.task_id] = with_result(record, lease, result, tx.now_ms())
+        _note(tx, lease, result)
+        ending = settle(tx, record, standings, entropy)
+        answers[lease] = Answer(
+            lease=lease,
+            status=AnswerStatus.ACCEPTED,
+            task_status=ending.state,
+            cancelled=ending.cut,
+        )
+    standings.save()
+    return [answers[submission.lease] for submission in submissions]
 
 
-def _one(
+def _unsound(
     tx: Transaction,
-    node: Node,
     record: TaskRecord,
-    submission: Submission,
+    lease: LeaseRef,
+    result: AttemptResult,
+    node: Node,
     verifier: SignatureVerifier,
-    entropy: Entropy,
-) -> Answer:
-    lease = submission.lease
-    match submission.result:
-        case NodeFailure() as failure:
-            return _failed(tx, record, lease, failure, entropy)
-        case AttemptResult() as result:
-            try:
-                check_result(record.task.spec, lease, result, node, verifier)
-            except VcpError as error:
-                return _refused(lease, error.code, str(error))
-            return _recorded(tx, record, lease, result, entropy)
+) -> Answer | None:
+    try:
+        check_result(record.task.spec, lease, result, node, verifier)
+    except VcpError as error:
+        return _refused(lease, error.code, str(error))
+    if result.output is None and tx.blobs.size(result.outcome.output_digest) is None:
+        return _refused(lease, "output_missing", "upload the output before the result")
+    return None
 
 
 def _refused(lease: LeaseRef, code: str, message: str) -> Answer:
     return Answer(lease=lease, status=AnswerStatus.REFUSED, code=code, message=message)
 
 
-def _recorded(
-    tx: Transaction, record: TaskRecord, lease: LeaseRef, result: AttemptResult, entropy: Entropy
-) -> Answer:
-    if result.output is None and tx.blobs.size(result.outcome.output_digest) is None:
-        return _refused(lease, "output_missing", "upload the output before the result")
-    if not tx.tasks.record_result(lease, result):
-        return _not_live(tx, record, lease, result)
+def _note(tx: Transaction, lease: LeaseRef, result: AttemptResult) -> None:
+    outcome = result.outcome
     if result.output is None:
-        tx.blobs.link_task(
-            lease.task_id, [(result.outcome.output_digest, result.outcome.output_size_bytes)]
-        )
+        tx.blobs.link_task(lease.task_id, [(outcome.output_digest, outcome.output_size_bytes)])
     audit.record(
         tx,
         "result.recorded",
@@ -135,21 +140,10 @@ def _recorded(
         fields={
             "slot": str(lease.slot),
             "epoch": str(lease.epoch),
-            "output_digest": result.outcome.output_digest,
+            "output_digest": outcome.output_digest,
             "trace_digest": result.trace_digest,
         },
     )
-    cancelled = settle(tx, lease.task_id, entropy)
-    return Answer(
-        lease=lease,
-        status=AnswerStatus.ACCEPTED,
-        task_status=_status(tx, lease.task_id),
-        cancelled=tuple(cancelled),
-    )
-
-
-def _status(tx: Transaction, task_id: TaskId) -> str:
-    return tx.tasks.load([task_id])[task_id].task.state
 
 
 def _not_live(
@@ -176,122 +170,26 @@ def _not_live(
 
 
 def _failed(
-    tx: Transaction, record: TaskRecord, lease: LeaseRef, failure: NodeFailure, entropy: Entropy
+    tx: Transaction,
+    record: TaskRecord,
+    lease: LeaseRef,
+    failure: NodeFailure,
+    standings: Standings,
+    entropy: Entropy,
 ) -> Answer:
     log = failure.log[:LOG_BYTES_MAX]
-    if not tx.tasks.record_failure(lease, failure.reason, failure.detail[:500], log):
+    detail = failure.detail[:DETAIL_LENGTH_MAX]
+    if not tx.tasks.record_failure(lease, failure.reason, detail, log):
         return Answer(
             lease=lease,
             status=AnswerStatus.TOO_LATE,
             code="stale_lease",
             task_status=record.task.state,
         )
-    cancelled = attempt_ended(tx, lease, failure.reason, entropy)
+    ending = attempt_ended(tx, lease, failure.reason, standings, entropy)
     return Answer(
         lease=lease,
         status=AnswerStatus.ACCEPTED,
-        task_status=_status(tx, lease.task_id),
-        cancelled=tuple(cancelled),
+        task_status=ending.state,
+        cancelled=ending.cut,
     )
-
-
-def attempt_ended(
-    tx: Transaction, lease: LeaseRef, reason: str, entropy: Entropy
-) -> list[LeaseRef]:
-    """After a failed or expired attempt: the slot waits again, or the task fails."""
-    record = tx.tasks.load([lease.task_id], lock=True)[lease.task_id]
-    audit.task_event(
-        tx,
-        "attempt.ended",
-        account_id=record.task.account_id,
-        task_id=lease.task_id,
-        node_id=lease.node_id,
-        fields={"slot": str(lease.slot), "epoch": str(lease.epoch), "reason": reason},
-    )
-    effect = failure_effect(lease.node_id, reason)
-    if effect is not None:
-        finish.apply_effects(tx, [effect])
-    slot = record.slots[lease.slot]
-    if record.task.finished_at_ms is not None and slot.purpose is not SlotPurpose.AUDIT:
-        return []
-    verdict = after_failure(record, slot, tx.now_ms(), entropy.random())
-    if not isinstance(verdict, Fail):
-        tx.tasks.reopen_slot(lease.task_id, lease.slot, not_before_ms=verdict.not_before_ms)
-        refresh_state(tx, tx.tasks.load([lease.task_id])[lease.task_id])
-        return []
-    if slot.purpose is SlotPurpose.AUDIT:
-        # An audit that nobody can run proves nothing: the result stays what it was.
-        tx.tasks.close_slots(lease.task_id)
-        return []
-    return finish.fail(tx, record, verdict)
-
-
-def settle(tx: Transaction, task_id: TaskId, entropy: Entropy) -> list[LeaseRef]:
-    """Judge a task after a result was recorded."""
-    record = tx.tasks.load([task_id], lock=True)[task_id]
-    trusted = _trusted(tx, record)
-    if record.task.accepted is not None:
-        _settle_audit(tx, record, trusted)
-        return []
-    if record.task.finished_at_ms is not None:
-        return []
-    verdict = judge(record, trusted)
-    match verdict:
-        case Accept():
-            return finish.accept(tx, record, verdict, entropy)
-        case Fail():
-            return finish.fail(tx, record, verdict)
-        case OpenSlots(count=count):
-            _open_deciders(tx, record, count)
-            record = tx.tasks.load([task_id])[task_id]
-        case _:
-            pass
-    refresh_state(tx, record)
-    return []
-
-
-def _open_deciders(tx: Transaction, record: TaskRecord, count: int) -> None:
-    now_ms = tx.now_ms()
-    new = NewSlot(task_id=record.task.id, purpose=SlotPurpose.DECIDER, not_before_ms=now_ms)
-    tx.tasks.add_slots([new] * count)
-    audit.record(tx, "task.disagreement", actor="control-plane", subject=record.task.id)
-    audit.task_event(
-        tx, "task.disagreement", account_id=record.task.account_id, task_id=record.task.id
-    )
-
-
-def _settle_audit(tx: Transaction, record: TaskRecord, trusted: frozenset[NodeId]) -> None:
-    verdict = judge_audit(record, trusted)
-    if verdict.verdicts:
-        tx.tasks.set_verdicts(record.task.id, dict(verdict.verdicts))
-    if verdict.more:
-        finish.open_audit(tx, record, verdict.more)
-    if verdict.assurance is not None:
-        tx.tasks.set_assurance(record.task.id, verdict.assurance)
-        audit.record(
-            tx,
-            f"task.assurance_{verdict.assurance}",
-            actor="control-plane",
-            subject=record.task.id,
-        )
-        audit.task_event(
-            tx,
-            f"task.{verdict.assurance}",
-            account_id=record.task.account_id,
-            task_id=record.task.id,
-            node_id=verdict.refuted_node,
-        )
-    finish.apply_effects(tx, verdict.effects)
-
-
-def _trusted(tx: Transaction, record: TaskRecord) -> frozenset[NodeId]:
-    nodes = tx.nodes.many(list({attempt.node_id for attempt in record.attempts}))
-    return frozenset(node.id for node in nodes.values() if node.trusted)
-
-
-def output_digest_of(record: TaskRecord) -> Digest | None:
-    """Digest of the accepted output, if the task has one."""
-    for attempt in record.attempts:
-        if (attempt.slot, attempt.epoch) == record.task.accepted and attempt.result is not None:
-            return attempt.result.outcome.output_digest
-    return None

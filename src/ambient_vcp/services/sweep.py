@@ -13,8 +13,9 @@ from ambient_vcp.ports.entropy import Entropy
 from ambient_vcp.ports.store import Transaction
 from ambient_vcp.services import audit, finish
 from ambient_vcp.services.progress import refresh_state
-from ambient_vcp.services.results import attempt_ended
 from ambient_vcp.services.settings import WorkSettings
+from ambient_vcp.services.settle import attempt_ended
+from ambient_vcp.services.standings import Standings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class SweepReport:
 def sweep(tx: Transaction, *, settings: WorkSettings, entropy: Entropy) -> SweepReport:
     """One bounded sweep. Repeating it, or running several at once, changes nothing more."""
     cancelled: list[LeaseRef] = []
+    standings = Standings(tx)
     expired = tx.tasks.expire(settings.batch_max)
     for lease in expired:
         audit.record(
@@ -40,7 +42,8 @@ def sweep(tx: Transaction, *, settings: WorkSettings, entropy: Entropy) -> Sweep
             subject=lease.task_id,
             fields={"slot": str(lease.slot), "epoch": str(lease.epoch), "node": lease.node_id},
         )
-        cancelled += attempt_ended(tx, lease, "lease_expired", entropy)
+        cancelled += attempt_ended(tx, lease, "lease_expired", standings, entropy).cut
+    standings.save()
     due = tx.tasks.due(settings.batch_max)
     ended = 0
     for task_id in due:
@@ -51,7 +54,7 @@ def sweep(tx: Transaction, *, settings: WorkSettings, entropy: Entropy) -> Sweep
         if late is None:
             refresh_state(tx, record)
             continue
-        cancelled += finish.fail(tx, record, Fail(reason=late.reason, detail=late.detail))
+        cancelled += finish.fail(tx, record, Fail(reason=late.reason, detail=late.detail)).cut
         ended += 1
     silent = tx.nodes.silent(older_than_ms=settings.offline_after_ms, at_most=settings.batch_max)
     for node_id in silent:

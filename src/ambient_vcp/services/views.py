@@ -55,7 +55,8 @@ def remove_task(
     """Cancel a live task, or hide an ended one. Answers its state now and the leases cut off."""
     record = the_task(tx, task_id, viewer, lock=True)
     if record.task.state in LIVE_STATES:
-        return TaskState.CANCELLED, finish.cancel(tx, record, actor=viewer.account_id)
+        cut = finish.cancel(tx, record, actor=viewer.account_id).cut
+        return TaskState.CANCELLED, list(cut)
     tx.tasks.archive(task_id)
     audit.record(tx, "task.archived", actor=viewer.account_id, subject=task_id)
     return record.task.state, []
@@ -75,8 +76,8 @@ def cancel_task(
             what=f"task {task_id} has ended: {record.task.state}",
             advice="Only a task that has not ended can be cancelled.",
         )
-    cut = finish.cancel(tx, record, actor=viewer.account_id)
-    return the_task(tx, task_id, viewer), cut
+    cut = finish.cancel(tx, record, actor=viewer.account_id).cut
+    return the_task(tx, task_id, viewer), list(cut)
 
 
 def error_bound_ppb(tx: Transaction, record: TaskRecord) -> int | None:

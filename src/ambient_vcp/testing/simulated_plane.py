@@ -129,14 +129,14 @@ class SimulatedPlane:
         return ids if ids is not None and self._alive_after() else None
 
     def cancel(self, account_id: AccountId, task_id: TaskId) -> bool | None:
-        def use_case(tx: Transaction) -> list[LeaseRef]:
+        def use_case(tx: Transaction) -> finish.Ending:
             record = tx.tasks.load([task_id], lock=True)[task_id]
-            return finish.cancel(tx, record, actor=account_id)
+            return list(finish.cancel(tx, record, actor=account_id).cut)
 
-        cut = self._commit(use_case)
-        if cut is None:
+        ending = self._commit(use_case)
+        if ending is None:
             return None
-        self._cut(cut)
+        self._cut(ending.cut)
         return True if self._alive_after() else None
 
     def beat(

@@ -161,12 +161,17 @@ def decode_result(message: object) -> AttemptResult:
 
 
 def result_to_json(result: AttemptResult) -> bytes:
-    """The same message as JSON text.
+    """The same message as JSON text, which :func:`result_from_json` accepts.
 
     Raises:
-        InvalidInputError: a text holds lone surrogates.
+        InvalidInputError: a field is out of bounds.
     """
-    return checked(WHERE, lambda: msgspec.json.encode(_shape(result)))
+    return checked(WHERE, lambda: _acceptable(msgspec.json.encode(_shape(result))))
+
+
+def _acceptable(text: bytes) -> bytes:
+    _JSON.decode(text)
+    return text
 
 
 def result_from_json(text: bytes | str) -> AttemptResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ambient_vcp.adapters.sql.statement import batch, sql
+from ambient_vcp.adapters.sql.statement import Batch, sql
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.ids import AccountId, Digest, NodeId, TaskId
@@ -27,9 +27,9 @@ _SIZE_FOR = sql(
 )
 _LINK = sql(
     """INSERT INTO task_blobs (digest, task_id, size_bytes)
-    SELECT r.digest, r.task_id, r.size_bytes FROM {rows} AS r WHERE 1 = 1
+    {row} @digest, @task_id, @size_bytes {end}
     ON CONFLICT DO NOTHING""",
-    rows=batch(digest="text", task_id="text", size_bytes="int"),
+    batch=Batch(digest="text", task_id="text", size_bytes="int"),
 )
 _NODE_MAY_READ = sql(
     """SELECT b.size_bytes FROM slots

@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from ambient_vcp.adapters.sql.session import Row, json_text
-from ambient_vcp.adapters.sql.statement import Fragment, Statement, sql
+from ambient_vcp.adapters.sql.statement import Batch, Fragment, Statement, sql
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import LimitExceededError
 from ambient_vcp.domain.ids import AccountId, NodeId, TaskId
@@ -25,9 +25,17 @@ _BASE = "(SELECT base FROM event_base)"
 
 _ADD = sql(
     """INSERT INTO events ({sequence} at_ms, kind, account_id, task_id, node_id, fields)
-    VALUES ({number} {now}, :kind, :account_id, :task_id, :node_id, :fields)""",
+    {row} {number} {now}, @kind, @account_id, @task_id, @node_id, @fields {end}""",
+    batch=Batch(
+        ordinal="int",
+        kind="text",
+        account_id="text",
+        task_id="text",
+        node_id="text",
+        fields="text",
+    ),
     sequence=Fragment("", "sequence,"),
-    number=Fragment("", f"{_BASE} + (pg_current_xact_id()::text::bigint << {_SHIFT}) + :ordinal,"),
+    number=Fragment("", f"{_BASE} + (pg_current_xact_id()::text::bigint << {_SHIFT}) + @ordinal,"),
 )
 _HORIZON = Fragment(
     "",
@@ -81,11 +89,12 @@ def _event_of(row: Row) -> Event:
 class SqlEventStore:
     """The ``EventStore`` port."""
 
-    __slots__ = ("_session", "_work")
+    __slots__ = ("_gathered", "_session", "_work")
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._session = work.session
+        self._gathered: list[Row] = []
 
     def add(
         self,
@@ -104,17 +113,15 @@ class SqlEventStore:
                 got=ordinal + 1,
             )
         self._work.event_ordinal = ordinal + 1
-        self._session.run(
-            _ADD,
-            {
-                "ordinal": ordinal,
-                "kind": kind,
-                "account_id": account_id,
-                "task_id": task_id,
-                "node_id": node_id,
-                "fields": json_text(fields or {}),
-            },
+        if not self._gathered:
+            self._work.flushers.append(self._write)
+        self._gathered.append(
+            (ordinal, kind, account_id, task_id, node_id, json_text(fields or {}))
         )
+
+    def _write(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._session.run_each(_ADD, gathered)
 
     def since(
         self,
@@ -124,6 +131,7 @@ class SqlEventStore:
         task_id: TaskId | None,
         at_most: int,
     ) -> list[Event]:
+        self._work.flush()
         values: dict[str, object] = {"sequence": sequence, "at_most": at_most}
         if account_id is not None:
             values["account_id"] = account_id
@@ -133,6 +141,7 @@ class SqlEventStore:
         return [_event_of(row) for row in self._session.rows(statement, values)]
 
     def last_sequence(self) -> int:
+        self._work.flush()
         return int(self._session.scalar(_LAST))
 
     def prune(self, *, older_than_ms: int, at_most: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import Row
-from ambient_vcp.adapters.sql.statement import batch, sql
+from ambient_vcp.adapters.sql.statement import Batch, sql
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.ids import TaskId
@@ -29,9 +29,9 @@ _LEAVES = sql(
     columns=_LEAF_COLUMNS,
 )
 _NUMBER = sql(
-    """UPDATE log_leaves SET leaf_index = r.leaf_index FROM {rows} AS r
-    WHERE log_leaves.sequence = r.sequence AND log_leaves.leaf_index IS NULL""",
-    rows=batch(sequence="int", leaf_index="int"),
+    """UPDATE log_leaves SET leaf_index = @leaf_index {from_rows}
+    WHERE log_leaves.sequence = @sequence AND log_leaves.leaf_index IS NULL""",
+    batch=Batch(sequence="int", leaf_index="int"),
 )
 _ADD_NODES = sql(
     "INSERT INTO log_nodes (level, node_index, hash) VALUES (:level, :node_index, :hash)"
@@ -41,9 +41,9 @@ _ADD_CHECKPOINT = sql("INSERT INTO checkpoints (size, body) VALUES (:size, :body
 _NEWEST = sql("SELECT body FROM checkpoints ORDER BY id DESC LIMIT 1")
 _CHECKPOINTS = sql("SELECT body FROM checkpoints ORDER BY id LIMIT :at_most")
 _NODES = sql(
-    """SELECT n.level, n.node_index, n.hash FROM {rows} AS r
-    JOIN log_nodes n ON n.level = r.level AND n.node_index = r.node_index""",
-    rows=batch(level="int", node_index="int"),
+    """SELECT n.level, n.node_index, n.hash FROM log_nodes n {join_rows}
+    WHERE n.level = @level AND n.node_index = @node_index""",
+    batch=Batch(level="int", node_index="int"),
 )
 _ADD_RECEIPT = sql(
     """INSERT INTO receipts (task_id, body, leaf_sequence)
@@ -62,22 +62,32 @@ def _leaf_of(row: Row) -> Leaf:
 class SqlLogStore:
     """The ``LogStore`` port."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_gathered", "_session", "_work")
 
     def __init__(self, work: Work) -> None:
+        self._work = work
         self._session = work.session
+        self._gathered: list[dict[str, object]] = []
 
     def add(self, kind: str, data: bytes) -> None:
-        self.add_numbered(kind, data)
+        self.add_many([(kind, data)])
 
     def add_numbered(self, kind: str, data: bytes) -> int:
         """Add a leaf; answers its sequence."""
+        self._work.flush()
         return int(self._session.scalar(_ADD, {"kind": kind, "data": data}))
 
     def add_many(self, leaves: Sequence[tuple[str, bytes]]) -> None:
-        self._session.run_many(_ADD_MANY, [{"kind": kind, "data": data} for kind, data in leaves])
+        if leaves and not self._gathered:
+            self._work.flushers.append(self._write)
+        self._gathered += [{"kind": kind, "data": data} for kind, data in leaves]
+
+    def _write(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._session.run_many(_ADD_MANY, gathered)
 
     def pending(self, at_most: int) -> list[Leaf]:
+        self._work.flush()
         if not self._session.read_only:
             self._session.scalar(_LOCK_HEAD)
         return [_leaf_of(row) for row in self._session.rows(_PENDING, {"at_most": at_most})]
@@ -131,9 +141,9 @@ class SqlReceiptStore:
 
     __slots__ = ("_log", "_session")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, log: SqlLogStore) -> None:
         self._session = work.session
-        self._log = SqlLogStore(work)
+        self._log = log
 
     def insert(self, task_id: TaskId, text: str, leaf_data: bytes) -> None:
         sequence = self._log.add_numbered("receipt", leaf_data)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ambient_vcp.adapters.sql.session import Session, json_text
-from ambient_vcp.adapters.sql.statement import batch, json_list, sql
+from ambient_vcp.adapters.sql.statement import Batch, json_list, sql
 from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.wire.task_spec import spec_from_json, spec_to_json
 
@@ -17,9 +17,8 @@ CACHE_ENTRIES_MAX = 8192
 CACHE_BYTES_MAX = 32 * 1024 * 1024
 
 _INSERT = sql(
-    """INSERT INTO specs (digest, body) SELECT r.digest, r.body FROM {rows} AS r WHERE 1 = 1
-    ON CONFLICT DO NOTHING""",
-    rows=batch(digest="text", body="text"),
+    "INSERT INTO specs (digest, body) {row} @digest, @body {end} ON CONFLICT DO NOTHING",
+    batch=Batch(digest="text", body="text"),
 )
 _LOAD = sql(
     "SELECT digest, body FROM specs WHERE digest IN {digests}", digests=json_list("digests")

@@ -45,7 +45,7 @@ class SqlTransaction:
 
     @cached_property
     def receipts(self) -> SqlReceiptStore:
-        return SqlReceiptStore(self._work)
+        return SqlReceiptStore(self._work, self.log)
 
     @cached_property
     def events(self) -> SqlEventStore:

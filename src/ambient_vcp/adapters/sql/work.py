@@ -26,6 +26,7 @@ class Work:
     __slots__ = (
         "callbacks",
         "event_ordinal",
+        "flushers",
         "locked",
         "loose_slots",
         "open_keys",
@@ -40,6 +41,7 @@ class Work:
         self.loose_slots: set[tuple[TaskId, int]] = set()
         self.open_keys: set[tuple[str, str]] = set()
         self.locked: set[TaskId] = set()
+        self.flushers: list[Callable[[], None]] = []
         self.event_ordinal = 0
 
     def lock_tasks(self, task_ids: Iterable[TaskId]) -> None:
@@ -55,12 +57,19 @@ class Work:
             self.session.rows(_LOCK_TASKS, {"ids": json_text(wanted)})
             self.locked.update(wanted)
 
+    def flush(self) -> None:
+        """Write what was gathered, so that many small additions cost one statement."""
+        flushers, self.flushers = self.flushers, []
+        for write in flushers:
+            write()
+
     def check(self) -> None:
-        """Assert what must hold at the commit.
+        """Write what was gathered and assert what must hold at the commit.
 
         Raises:
             InvariantError: it does not.
         """
+        self.flush()
         if self.loose_slots:
             raise InvariantError(
                 f"slots without lease were left leased: {sorted(self.loose_slots)[:5]}"

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -56,7 +57,9 @@ class Deadline:
         self._guest.on_deadline()
 
 
-def live(channel: socket.socket, filter_program: bytes | None, filter_why: str) -> None:
+def live(
+    channel: socket.socket, filter_program: bytes | None, filter_why: str, *, rehearse: bool
+) -> None:
     """Run in a forked child; never returns. ``channel`` is the stream to the agent."""
     gc.disable()
     signal.set_wakeup_fd(-1)
@@ -65,7 +68,8 @@ def live(channel: socket.socket, filter_program: bytes | None, filter_why: str) 
     try:
         layers = isolation.Layers()
         isolation.enter_cell(layers, filter_program, filter_why)
-        _rehearse()
+        if rehearse:
+            _rehearse()
         guest = Guest()
         guest.prepare()
         deadline = Deadline(guest)
@@ -142,12 +146,16 @@ def _receive(channel: socket.socket) -> tuple[Job | None, list[int]]:
     for level, kind, payload in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload)
-    while len(data) < JOB_HEADER.size or len(data) < JOB_HEADER.size + JOB_HEADER.unpack_from(data)[0]:
+    while len(data) < JOB_HEADER.size or len(data) < _job_end(data):
         more = os.read(channel.fileno(), JOB_BYTES_MAX)
         if not more:
             return None, []
         data += more
     return msgspec.json.decode(data[JOB_HEADER.size :], type=Job), list(fds)
+
+
+def _job_end(data: bytes) -> int:
+    return JOB_HEADER.size + int(JOB_HEADER.unpack_from(data)[0])
 
 
 def _our_fault(job: Job, error: Exception) -> Report:
@@ -165,13 +173,13 @@ def _our_fault(job: Job, error: Exception) -> Report:
 
 
 def probe(filter_program: bytes | None, filter_why: str) -> isolation.Layers:
-    """Apply every layer to this process and check that it holds. The caller is a child of its own."""
+    """Apply every layer to this process, made for it, and check that it holds."""
     layers = isolation.Layers()
     isolation.enter_cell(layers, filter_program, filter_why)
     layers.attempt("rlimits", _check_rlimits)
     isolation.seal(layers, filter_program)
     if "seccomp" in layers.active:
-        _expect_denied(layers, "seccomp", lambda: socket.socketpair()[0].close())
+        _expect_denied(layers, "seccomp", socket.socketpair)
     if "landlock" in layers.active:
         _expect_denied(layers, "landlock", lambda: os.close(os.open("/", os.O_RDONLY)))
     return layers
@@ -184,8 +192,7 @@ def _check_rlimits() -> str:
     return "address space, CPU time, file size, files, stack, no core, no processes"
 
 
-def _expect_denied(layers: isolation.Layers, name: str, attempt: object) -> None:
-    assert callable(attempt)
+def _expect_denied(layers: isolation.Layers, name: str, attempt: Callable[[], object]) -> None:
     try:
         attempt()
     except OSError:

@@ -1,9 +1,10 @@
 """The engine's settings, all in one place, and the name of what they make equal.
 
-Deterministic by construction: fuel on, canonical NaNs, no threads, no relaxed SIMD, and code generated
-for a named level of processor features, so that frame sizes (hence the depth of recursion) do not
-depend on the model. ``wasm_reference_types`` is on for its encoding, which current compilers emit;
-``gc_support`` is off, so only ``funcref`` exists and no garbage-collected reference ever does.
+Deterministic by construction: fuel on, canonical NaNs, no threads, no relaxed SIMD, and code
+generated for a named level of processor features, so that frame sizes (hence the depth of
+recursion) do not depend on the model. ``wasm_reference_types`` is on for its encoding, which
+current compilers emit; ``gc_support`` is off, so only ``funcref`` exists and nothing
+garbage-collected.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ _SETTINGS: dict[str, object] = {
     "wasm_custom_page_sizes": False,
 }
 
+_ASYNC_STACK_SLACK_BYTES = 1024 * 1024
+
 # Levels of the x86-64 psABI; the second list are the names the kernel gives the same features.
 _X86_64_V2 = ("sse3", "ssse3", "sse41", "sse42", "popcnt")
 _X86_64_V3 = (*_X86_64_V2, "avx", "avx2", "bmi1", "bmi2", "lzcnt", "fma")
@@ -68,18 +71,25 @@ def build_engine(memory: GuestMemory | None, stack_bytes_max: int) -> wasmtime.E
     config = wasmtime.Config()
     for name, value in _SETTINGS.items():
         setattr(config, name, value)
+    # The engine insists that its (unused) asynchronous stacks be no smaller than the guest's.
+    ffi.wasmtime_config_async_stack_size_set(
+        config.ptr(), stack_bytes_max + _ASYNC_STACK_SLACK_BYTES
+    )
     config.max_wasm_stack = stack_bytes_max
     ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)  # noqa: FBT003 - a C function
     level, target, features = code_level()
     if level != "native":
         error = ffi.wasmtime_config_target_set(config.ptr(), _c_text(target))
-        if error:
-            raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - the binding has no setter
+        if error:  # type: ignore[truthy-bool] # a null pointer is false
+            raise OSError(0, f"the engine does not know the target {target}")
         for feature in features:
             ffi.wasmtime_config_cranelift_flag_enable(config.ptr(), _c_text(f"has_{feature}"))
     if memory is not None:
         memory.attach(config)
-    return wasmtime.Engine(config)
+    engine = wasmtime.Engine(config)
+    if not bool(engine.ptr()):
+        raise OSError(0, "the engine refuses its settings")
+    return engine
 
 
 def new_store(engine: wasmtime.Engine, fuel: int, *, instances: int = 1) -> wasmtime.Store:
@@ -101,10 +111,11 @@ def engine_name() -> str:
 
 
 def exec_class() -> str:
-    """Engine version, code level and a hash of every setting, limit and rule that shapes results."""
+    """Engine version, code level and a hash of the settings, limits and rules behind results."""
     level, _, features = code_level()
     caps = {name: value for name, value in vars(module_checks).items() if name.endswith("_MAX")}
-    described = repr((HOST_INTERFACE_VERSION, sorted(_SETTINGS.items()), features, sorted(caps.items())))
+    rules = (HOST_INTERFACE_VERSION, sorted(_SETTINGS.items()), features, sorted(caps.items()))
+    described = repr(rules)
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
     return f"{engine_name().replace(' ', '-')}/{level}/{digest}"
 

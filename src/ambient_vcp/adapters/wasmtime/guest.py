@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import wasmtime
+from wasmtime._instance import InstanceExports
 
 from ambient_vcp.adapters.wasmtime.engine import build_engine, new_store
+from ambient_vcp.adapters.wasmtime.entry import (
+    PROGRAM_NAME,
+    RunStoppedError,
+    c_strings,
+    link,
+    read_module,
+    require_entry,
+    scalar_arguments,
+    signature_of,
+)
 from ambient_vcp.adapters.wasmtime.host import (
     GuestExitError,
     GuestTrapError,
@@ -21,48 +31,20 @@ from ambient_vcp.adapters.wasmtime.host import (
 )
 from ambient_vcp.adapters.wasmtime.host_vcp import EnvHost, VcpHost
 from ambient_vcp.adapters.wasmtime.host_wasi import WasiHost
-from ambient_vcp.adapters.wasmtime.imports import (
-    ENV_MODULE,
-    IMPORTS,
-    VCP_MODULE,
-    WASI_MODULE,
-    Signature,
-)
+from ambient_vcp.adapters.wasmtime.imports import ENV_MODULE, VCP_MODULE, WASI_MODULE
 from ambient_vcp.adapters.wasmtime.memory import GuestMemory
-from ambient_vcp.adapters.wasmtime.module_checks import MODULE_BYTES_MAX, check_module
+from ambient_vcp.adapters.wasmtime.module_checks import check_module
 from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
 from ambient_vcp.adapters.wasmtime.module_summary import ModuleSummary
 from ambient_vcp.adapters.wasmtime.protocol import DETAIL_CHARS_MAX, Job, Report
 from ambient_vcp.domain.errors import InvalidInputError
 from ambient_vcp.domain.execution.invocation import ValueType
 from ambient_vcp.domain.execution.outcome import Reason
-from ambient_vcp.domain.execution.scalars import (
-    encode_scalars,
-    parse_scalars,
-    scalar_from_number,
-)
+from ambient_vcp.domain.execution.scalars import encode_scalars, scalar_from_number
 
 DEFAULT_STACK_BYTES = 512 * 1024
-PROGRAM_NAME = b"guest.wasm"
-ARGUMENT_BYTES_MAX = 128 * 1024
 INITIALIZE = "_initialize"
 _NO_FUEL = "the guest used all its fuel"
-
-_VALUE_TYPES = {
-    "i32": wasmtime.ValType.i32,
-    "i64": wasmtime.ValType.i64,
-    "f32": wasmtime.ValType.f32,
-    "f64": wasmtime.ValType.f64,
-}
-
-
-class RunStoppedError(Exception):
-    """The run ends here with a reason of its own."""
-
-    def __init__(self, reason: Reason, detail: str = "", trap: str = "") -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.trap = trap
 
 
 @dataclass(slots=True)
@@ -101,19 +83,13 @@ class Guest:
         self.memory.limit_bytes = job.memory_bytes_max
         if self._engine is None or job.stack_bytes_max != DEFAULT_STACK_BYTES:
             self.prepare(job.stack_bytes_max)
-        # The engine looks at the counter only at branches and calls, so the last stretch may overdraw
-        # and the rest reads 0: one unit more tells a run that used exactly its budget from that.
+        # The engine looks at the counter only at branches and calls: the last stretch may overdraw
+        # and then 0 is left. One unit more tells a run that used exactly its budget from that.
         store = new_store(self._started_engine(), job.fuel_max + 1)
         try:
-            self._execute(job, _read_module(module_fd), files, store)
-        except RunStoppedError as stop:
-            return self._failed(job, stop)
-        except ModuleRefusedError as refusal:
-            return self._failed(job, RunStoppedError(refusal.reason, refusal.why))
-        except InvalidInputError as error:
-            return self._failed(job, RunStoppedError(Reason.BAD_ARGUMENTS, str(error)))
-        except HostFailedError as error:
-            return self._failed(job, RunStoppedError(Reason.NODE_ERROR, str(error)))
+            self._execute(job, read_module(module_fd), files, store)
+        except (RunStoppedError, ModuleRefusedError, InvalidInputError, HostFailedError) as error:
+            return self._failed(job, _as_stop(error))
         if self.memory.refused or self.memory.host_failed:
             return self._failed(job, RunStoppedError(Reason.TRAP))
         left = store.get_fuel()
@@ -127,8 +103,8 @@ class Guest:
 
     def _execute(self, job: Job, data: bytes, files: RunFiles, store: wasmtime.Store) -> None:
         summary = check_module(data, job.interface)
-        _require_entry(summary, job)
-        arguments = _scalar_arguments(summary, job) if job.interface == "scalar" else []
+        require_entry(summary, job)
+        arguments = scalar_arguments(summary, job) if job.interface == "scalar" else []
         hosts = self._hosts(job, files)
         if summary.memory_min_bytes > job.memory_bytes_max:
             raise RunStoppedError(
@@ -139,7 +115,7 @@ class Guest:
         module = self._compile(data, store)
         self.watch.first_instruction_ns = time.monotonic_ns()
         try:
-            self._call(job, summary, store, module, _link(summary, store, hosts), arguments, files)
+            self._call(job, summary, store, module, link(summary, store, hosts), arguments, files)
         except GuestExitError as leave:
             if leave.status or job.interface != "wasi":
                 why = f"the guest left with exit status {leave.status}"
@@ -175,10 +151,10 @@ class Guest:
     ) -> None:
         exports = wasmtime.Instance(store, module, functions).exports(store)
         if job.interface != "wasi" and summary.function_export(INITIALIZE):
-            exports[INITIALIZE](store)
-        result = exports[job.name](store, *arguments)
+            _function(exports, INITIALIZE)(store)
+        result = _function(exports, job.name)(store, *arguments)
         if job.interface == "scalar":
-            kinds = [ValueType(kind) for kind in _signature_of(summary, job.name).results]
+            kinds = [ValueType(kind) for kind in signature_of(summary, job.name).results]
             numbers = [] if not kinds else [result] if len(kinds) == 1 else list(result)
             values = [scalar_from_number(k, n) for k, n in zip(kinds, numbers, strict=True)]
             files.write_output([memoryview(encode_scalars(values))])
@@ -188,8 +164,8 @@ class Guest:
         wasi = WasiHost(
             view=view,
             files=files,
-            args=_c_strings([PROGRAM_NAME.decode(), *(job.args if job.interface == "wasi" else [])]),
-            env=_c_strings([f"{name}={value}" for name, value in job.env]),
+            args=c_strings([PROGRAM_NAME, *(job.args if job.interface == "wasi" else [])]),
+            env=c_strings([f"{name}={value}" for name, value in job.env]),
             random_seed=job.random_seed,
             clock_start_ms=job.clock_start_ms,
             stdout_is_output=job.interface == "wasi",
@@ -209,7 +185,9 @@ class Guest:
             case wasmtime.TrapCode.STACK_OVERFLOW:
                 return RunStoppedError(Reason.STACK_EXHAUSTED, "the guest's call stack is full")
             case wasmtime.TrapCode.INTERRUPT if self.wall_exceeded:
-                return RunStoppedError(Reason.WALL_CLOCK_EXCEEDED, "the wall clock limit was reached")
+                return RunStoppedError(
+                    Reason.WALL_CLOCK_EXCEEDED, "the wall clock limit was reached"
+                )
             case _:
                 return RunStoppedError(Reason.TRAP, str(trap).strip().splitlines()[-1], name)
 
@@ -240,80 +218,25 @@ class Guest:
         )
 
 
+def _function(exports: InstanceExports, name: str) -> wasmtime.Func:
+    function = exports[name]
+    assert isinstance(function, wasmtime.Func), "the checks said that it is one"
+    return function
+
+
+def _as_stop(error: Exception) -> RunStoppedError:
+    match error:
+        case RunStoppedError():
+            return error
+        case ModuleRefusedError(reason=reason, why=why):
+            return RunStoppedError(reason, why)
+        case InvalidInputError():
+            return RunStoppedError(Reason.BAD_ARGUMENTS, str(error))
+        case _:
+            return RunStoppedError(Reason.NODE_ERROR, str(error))
+
+
 def escaped(text: str) -> str:
     """Printable ASCII, cut: text that a guest may have shaped goes to terminals and pages."""
     flat = " ".join(text.split())
     return ascii(flat)[1:-1][:DETAIL_CHARS_MAX]
-
-
-def _read_module(fd: int) -> bytes:
-    """The module, or one byte more than is allowed, so that the check can say so."""
-    try:
-        size = min(os.lseek(fd, 0, os.SEEK_END), MODULE_BYTES_MAX + 1)
-        return os.pread(fd, size, 0)
-    except OSError as error:
-        raise RunStoppedError(Reason.INPUT_UNAVAILABLE, f"the module: {error.strerror}") from error
-
-
-def _require_entry(summary: ModuleSummary, job: Job) -> None:
-    export = summary.function_export(job.name)
-    if export is None:
-        offered = [item.name for item in summary.exports if item.kind == "func"]
-        listed = ", ".join(offered[:10]) or "none"
-        raise RunStoppedError(
-            Reason.MISSING_EXPORT, f"no exported function {job.name}; the module exports: {listed}"
-        )
-    if job.interface != "scalar" and export.type != str(Signature((), ())):
-        raise RunStoppedError(
-            Reason.MISSING_EXPORT, f"{job.name} must be () -> (), the module's is {export.type}"
-        )
-
-
-def _signature_of(summary: ModuleSummary, name: str) -> Signature:
-    export = summary.function_export(name)
-    params, _, results = (export.type if export else "() -> ()").partition(" -> ")
-    return Signature(_listed(params), _listed(results))
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    inner = text[1:-1]
-    return tuple(inner.split(", ")) if inner else ()
-
-
-def _scalar_arguments(summary: ModuleSummary, job: Job) -> list[int | float]:
-    signature = _signature_of(summary, job.name)
-    for kind in (*signature.params, *signature.results):
-        if kind not in _VALUE_TYPES:
-            raise RunStoppedError(
-                Reason.BAD_ARGUMENTS, f"{job.name} has type {signature}; only numbers can be passed"
-            )
-    kinds = [ValueType(kind) for kind in signature.params]
-    return [value.to_number() for value in parse_scalars(job.args, kinds)]
-
-
-def _c_strings(texts: list[str]) -> tuple[bytes, ...]:
-    items = tuple(text.encode("utf-8", "surrogateescape") for text in texts)
-    if any(b"\0" in item for item in items):
-        raise RunStoppedError(Reason.BAD_ARGUMENTS, "an argument contains a zero byte")
-    if sum(len(item) + 1 for item in items) > ARGUMENT_BYTES_MAX:
-        raise RunStoppedError(
-            Reason.BAD_ARGUMENTS, f"arguments and environment exceed {ARGUMENT_BYTES_MAX} bytes"
-        )
-    return items
-
-
-def _link(
-    summary: ModuleSummary,
-    store: wasmtime.Store,
-    hosts: dict[str, dict[str, Callable[..., Any]]],
-) -> list[wasmtime.Func]:
-    """Host functions in the order of the module's imports, which the checks have approved."""
-    functions = []
-    for item in summary.imports:
-        signature = IMPORTS[item.module][item.name]
-        kind = wasmtime.FuncType(
-            [_VALUE_TYPES[name]() for name in signature.params],
-            [_VALUE_TYPES[name]() for name in signature.results],
-        )
-        functions.append(wasmtime.Func(store, kind, hosts[item.module][item.name]))
-    return functions

@@ -1,7 +1,8 @@
 """What host functions stand on: checked access to guest memory, and the run's files.
 
-A guest's pointers are numbers from an enemy. Every access goes through ``GuestView.bytes_at``, which
-checks against the memory's size at that moment and ends the run with a trap if it is out of range.
+A guest's pointers are numbers from an enemy. Every access goes through ``GuestView.bytes_at``,
+which checks against the memory's size at that moment and ends the run with a trap if it is out of
+range.
 """
 
 from __future__ import annotations

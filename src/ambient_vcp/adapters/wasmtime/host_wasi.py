@@ -1,8 +1,9 @@
 """A deterministic WASI preview 1: standard streams, arguments, virtual clock, seeded random bytes.
 
-No directories, no sockets. The clock starts where the task says and moves a fixed step at each look,
-so time passes for a guest that waits and is the same on every node. Every function of preview 1
-exists, so that ordinary programs link; what has no meaning here answers EBADF, ENOTSUP or ENOSYS.
+No directories, no sockets. The clock starts where the task says and moves a fixed step at each
+look, so time passes for a guest that waits and is the same on every node. Every function of
+preview 1 exists, so that ordinary programs link; what has no meaning here answers EBADF, ENOTSUP or
+ENOSYS.
 Descriptors: 0 reads the public input and can seek; 1 appends to the output; 2 goes to the log.
 """
 

@@ -1,7 +1,8 @@
 """The layers around a cell. Each is tried, and says whether it holds; none is required.
 
 Order matters: namespaces are the zygote's and come first; identity before the parent-death signal
-(changing identity clears it); no_new_privs before Landlock and seccomp (they demand it); seccomp last.
+(changing identity clears it); no_new_privs before Landlock and seccomp (they demand it); seccomp
+last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ambient_vcp.adapters.wasmtime import landlock, seccomp
@@ -31,6 +33,12 @@ _NAMESPACES = {
     "uts_namespace": 0x04000000,
     "ipc_namespace": 0x08000000,
     "network_namespace": 0x40000000,
+}
+_NAMESPACE_WORDS = {
+    "mount_namespace": "own copy of the mounts, which no change leaves",
+    "uts_namespace": "own host name",
+    "ipc_namespace": "own, empty",
+    "network_namespace": "own, with no interface that is up",
 }
 _CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -67,22 +75,26 @@ def enter_namespaces(layers: Layers) -> None:
     else:
         layers.inactive["user_namespace"] = "runs as root: cells change to nobody instead"
     for name, flag in _NAMESPACES.items():
-        layers.attempt(name, lambda flag=flag: _unshare(flag))  # type: ignore[misc] # bound now
+        layers.attempt(name, partial(_unshare, flag, _NAMESPACE_WORDS[name]))
     if "mount_namespace" in layers.active:
         with contextlib.suppress(OSError):
-            _checked("mount", _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None))
-    layers.attempt("pid_namespace", lambda: _unshare(_CLONE_NEWPID))
+            _checked(
+                "mount", _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None)
+            )
+    layers.attempt(
+        "pid_namespace", partial(_unshare, _CLONE_NEWPID, "own, only cells of this agent")
+    )
 
 
 def enter_cell(layers: Layers, filter_program: bytes | None, filter_why: str) -> None:
     """Everything that does not depend on the job. seccomp is installed by ``seal``."""
     os.setsid()
     layers.active["process"] = "a fresh process and session for each run, killed as a group"
-    if os.getuid() == 0:
-        layers.attempt("uid_drop", _drop_identity)
-    else:
+    if os.getuid():
         layers.inactive["uid_drop"] = "not root: keeps the agent's user"
-        layers.attempt("capabilities", _drop_capabilities)
+    else:
+        layers.attempt("uid_drop", _drop_identity)
+    layers.attempt("no_capabilities", _drop_capabilities)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     layers.attempt("not_dumpable", lambda: _prctl(_PR_SET_DUMPABLE, 0))
     layers.attempt("rlimits", _fixed_rlimits)
@@ -143,20 +155,20 @@ def _drop_capabilities() -> str:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     _checked("capset", _libc.capset(ctypes.byref(header), ctypes.byref(nothing)))
-    return "none"
+    return "on"
 
 
 def _new_user_namespace(uid: int, gid: int) -> str:
-    _unshare(_CLONE_NEWUSER)
+    _unshare(_CLONE_NEWUSER, "")
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
     return f"only user {uid} and group {gid} exist"
 
 
-def _unshare(flag: int) -> str:
+def _unshare(flag: int, words: str) -> str:
     _checked("unshare", _libc.unshare(ctypes.c_int(flag)))
-    return "own, empty"
+    return words
 
 
 def _prctl(option: int, value: int) -> str:

@@ -12,6 +12,7 @@ _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # the same number on every architect
 _VERSION_QUERY = 1
 
 # Rights by the version that brought them. A right that is handled and granted nowhere is denied.
+_WITH_REFER, _WITH_TRUNCATE, _WITH_TCP, _WITH_IOCTL, _WITH_SCOPE = 2, 3, 4, 5, 6
 _FILE_RIGHTS_V1 = (1 << 13) - 1
 _RIGHT_REFER, _RIGHT_TRUNCATE, _RIGHT_IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _NET_BIND_CONNECT_TCP = 0b11
@@ -38,16 +39,16 @@ def restrict_self() -> str:
         raise _failure("this kernel has no Landlock")
     attributes = _RulesetAttributes(handled_access_fs=_FILE_RIGHTS_V1)
     denied, size = ["files"], 8
-    if version >= 2:
+    if version >= _WITH_REFER:
         attributes.handled_access_fs |= _RIGHT_REFER
-    if version >= 3:
+    if version >= _WITH_TRUNCATE:
         attributes.handled_access_fs |= _RIGHT_TRUNCATE
-    if version >= 4:
+    if version >= _WITH_TCP:
         attributes.handled_access_net = _NET_BIND_CONNECT_TCP
         denied, size = [*denied, "TCP"], 16
-    if version >= 5:
+    if version >= _WITH_IOCTL:
         attributes.handled_access_fs |= _RIGHT_IOCTL_DEV
-    if version >= 6:
+    if version >= _WITH_SCOPE:
         attributes.scoped = _SCOPE_ABSTRACT_UNIX_AND_SIGNAL
         denied, size = [*denied, "abstract sockets", "signals"], 24
     ruleset = _libc.syscall(

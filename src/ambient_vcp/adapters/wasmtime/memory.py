@@ -1,14 +1,15 @@
 """The guest's linear memory, served by us instead of by the engine.
 
-The engine's own limiter answers -1 to a refused ``memory.grow`` and tells nobody. Serving the memory
-ourselves says exactly when the limit was hit, makes the peak exact, and keeps a machine that runs out
-of memory apart from a guest that asks for too much:
+The engine's own limiter answers -1 to a refused ``memory.grow`` and tells nobody. Serving the
+memory ourselves says exactly when the limit was hit, makes the peak exact, and keeps a machine that
+runs out of memory apart from a guest that asks for too much:
 
 * a request beyond the limit is refused and ``on_refusal`` is called. The run then ends with
   MEMORY_EXCEEDED whatever the guest does next, so a success never depends on the memory limit;
 * a request beyond the 4 GiB of 32-bit memory, or beyond the maximum that the module declares, can
   succeed nowhere: the guest gets -1 as the standard says and goes on;
-* where the operating system refuses pages within the limit, ``host_failed`` is set: the node's fault.
+* where the operating system refuses pages within the limit, ``host_failed`` is set: the node's
+  fault.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
 _libc.mremap.restype = ctypes.c_void_p
 _libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
 
@@ -65,7 +73,7 @@ class GuestMemory:
 
     @property
     def peak_bytes(self) -> int:
-        """Linear memory never shrinks, so its size is its peak; frozen once a request is refused."""
+        """Linear memory never shrinks: its size is its peak. Frozen once a request is refused."""
         return self.peak_at_refusal_bytes if self.refused else self.size_bytes
 
     def attach(self, config: wasmtime.Config) -> None:
@@ -87,7 +95,7 @@ class GuestMemory:
             return 0
 
         new_memory = bindings.wasmtime_new_memory_callback_t(new)
-        creator = bindings.wasmtime_memory_creator_t()
+        creator: Any = bindings.wasmtime_memory_creator_t()
         creator.env, creator.new_memory = None, new_memory
         self._callbacks.extend((get, grow, new_memory, creator))
         bindings.wasmtime_config_host_memory_creator_set(config.ptr(), ctypes.byref(creator))

@@ -1,9 +1,9 @@
 """What is looked at before a module is compiled: size, counts, imports. Pure, bounded, exact.
 
 The checks exist because compiling is the one step no engine limit covers: 90,000 tiny functions in
-0.7 MB cost seconds and hundreds of megabytes. Whatever passes here is still validated by the engine.
-A start section is allowed: AssemblyScript emits one for its initialisers, and it runs under the same
-fuel, clock and memory limits as the entry itself.
+0.7 MB cost seconds and hundreds of megabytes. What passes here is still validated by the engine.
+A start section is allowed: AssemblyScript emits one for its initialisers, and it runs under the
+same fuel, clock and memory limits as the entry itself.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ _VERSION = b"\1\0\0\0"
 _REFERENCES = {0x70: "funcref", 0x6F: "externref"}
 _EXTERNAL_KINDS = {0: "func", 1: "table", 2: "memory", 3: "global", 4: "tag"}
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _TAG = range(5)
+_FUNCTION_FORM = 0x60
 _MEMORY_64, _SHARED, _CUSTOM_PAGE = 4, 2, 8
 
 
 def check_module(data: bytes, interface: str) -> ModuleSummary:
-    """Inspect, then refuse imports the interface (``scalar``, ``bytes``, ``wasi``) does not have."""
+    """Inspect, then refuse imports that the interface (scalar, bytes or wasi) does not have."""
     summary = inspect_module(data)
     check_imports(summary, interface)
     return summary
@@ -106,7 +107,7 @@ def _counted(reader: Reader, what: str, maximum: int) -> int:
 def _types(reader: Reader, tally: Tally) -> None:
     for _ in range(_counted(reader, "types", TYPES_MAX)):
         form = reader.byte()
-        if form != 0x60:
+        if form != _FUNCTION_FORM:
             raise invalid(f"type form 0x{form:02x} is not supported, only functions")
         params = _value_types(reader)
         tally.types.append(Signature(params, _value_types(reader)))
@@ -136,7 +137,7 @@ def _imports(reader: Reader, tally: Tally) -> None:
             case 4:
                 described = _tag_type(reader)
             case _:
-                raise invalid(f"unknown kind {kind} of import {ascii(module)}.{ascii(name)}")
+                raise invalid(f"unknown kind {kind} of import {module!a}.{name!a}")
         tally.imports.append(
             ImportSummary(module=module, name=name, kind=_EXTERNAL_KINDS[kind], type=described)
         )
@@ -209,7 +210,7 @@ def _exports(reader: Reader, tally: Tally) -> None:
     for _ in range(_counted(reader, "exports", EXPORTS_MAX)):
         name, kind, index = reader.name(), reader.byte(), reader.u32()
         if kind not in _EXTERNAL_KINDS:
-            raise invalid(f"unknown kind {kind} of export {ascii(name)}")
+            raise invalid(f"unknown kind {kind} of export {name!a}")
         tally.exports.append((name, kind, index))
 
 

@@ -28,7 +28,8 @@ class ExportSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleSummary:
     """Names come from the module and are not escaped. Counts include imports where both exist,
-    except ``functions``, which counts those the module defines."""
+    except ``functions``, which counts those the module defines.
+    """
 
     size_bytes: int
     imports: tuple[ImportSummary, ...]

@@ -88,7 +88,9 @@ class ForkFailed(msgspec.Struct, frozen=True, kw_only=True, tag="fork_failed"):
 
 
 class Fork(msgspec.Struct, frozen=True, kw_only=True, tag="fork"):
-    """Make one more spare cell."""
+    """Make one more cell. ``rehearse`` prepares it longer: not where a run waits for it."""
+
+    rehearse: bool
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True, tag="kill"):

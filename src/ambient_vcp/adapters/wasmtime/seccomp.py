@@ -1,8 +1,8 @@
 """The system calls a cell keeps. Built once by the zygote, installed by each cell.
 
 The filter goes in before the module's first byte is read, so compiling hostile code is covered too.
-A call outside the list answers EPERM. There is no way to open a file, make a socket, start a process
-or thread, signal or trace anything, or map memory that is writable and executable at once.
+A call outside the list answers EPERM. There is no way to open a file, make a socket, start a
+process or thread, signal or trace anything, or map memory that is writable and executable at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The helper that forks cells: ``python -m ambient_vcp.adapters.wasmtime.zygote FD``.
 
-It has the engine's library loaded but makes no engine and no thread, so a fork of it is a ready cell
-within milliseconds. It holds no secret and no file: an empty environment, its control socket, nothing
-else. When the agent goes away the socket closes, the zygote ends, and its death kills every cell.
+It has the engine's library loaded but makes no engine and no thread, so a fork of it is a ready
+cell within milliseconds. It holds no secret and no file: an empty environment, its control socket,
+nothing else. When the agent goes away the socket closes, the zygote ends, and its death kills every
+cell.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ambient_vcp.adapters.wasmtime.protocol import (
 )
 
 CELLS_MAX = 1024
+_FIRST_FD, _LAST_FD = 3, 4096  # behind the standard streams; the zygote never has more
 
 
 class Zygote:
@@ -53,18 +55,19 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         while True:
-            ready, _, _ = select.select([self._control, self._wakeup], [], [])
+            control = self._control.fileno()
+            ready, _, _ = select.select([control, self._wakeup], [], [])
             if self._wakeup in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wakeup, 4096)
             self._reap()
-            if self._control in ready:
+            if control in ready:
                 data = self._control.recv(PACKET_BYTES_MAX)
                 if not data:
                     return
                 match msgspec.json.decode(data, type=ToZygote):
-                    case Fork():
-                        self._fork()
+                    case Fork(rehearse=rehearse):
+                        self._fork(rehearse=rehearse)
                     case Kill(cell=number):
                         self._kill(number)
 
@@ -112,7 +115,7 @@ class Zygote:
         active, inactive = msgspec.json.decode(data, type=list[dict[str, str]])
         return isolation.Layers(active=active, inactive=inactive)
 
-    def _fork(self) -> None:
+    def _fork(self, *, rehearse: bool) -> None:
         if len(self._cells) >= CELLS_MAX:
             self._send(ForkFailed(why=f"{CELLS_MAX} cells exist"))
             return
@@ -126,7 +129,7 @@ class Zygote:
             return
         if pid == 0:
             self._close_inherited(keep=theirs.fileno())
-            cell.live(theirs, self._filter, self._filter_why)
+            cell.live(theirs, self._filter, self._filter_why, rehearse=rehearse)
         self._count += 1
         self._cells[pid] = self._count
         self._send(Spare(cell=self._count, pid=pid), ours.fileno())
@@ -166,9 +169,9 @@ class Zygote:
             self._control.sendmsg([msgspec.json.encode(message)], rights)
 
     def _close_inherited(self, keep: int) -> None:
-        if keep > 3:
-            os.closerange(3, keep)
-        os.closerange(max(keep + 1, 3), 4096)
+        if keep > _FIRST_FD:
+            os.closerange(_FIRST_FD, keep)
+        os.closerange(max(keep + 1, _FIRST_FD), _LAST_FD)
 
 
 def _filter_program() -> tuple[bytes | None, str]:

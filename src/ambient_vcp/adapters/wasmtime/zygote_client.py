@@ -31,7 +31,7 @@ SPARE_TIMEOUT_S = 10.0
 EXIT_GRACE_S = 1.0
 REAP_TIMEOUT_S = 5.0
 REFILL_DELAY_S = 0.01
-"""Making the next spare waits this long, so that it does not slow the run that took the last one."""
+"""The next spare is made this much later, so that it does not slow the run that took the last."""
 _MODULE = "ambient_vcp.adapters.wasmtime.zygote"
 
 
@@ -63,6 +63,7 @@ class ZygoteClient:
         self._greeting: asyncio.Future[Hello] | None = None
         self._closed = False
         self._asked = 0  # forks requested and not yet answered
+        self._reaping: asyncio.Future[str] | None = None
         self.hello: Hello
 
     @classmethod
@@ -142,7 +143,7 @@ class ZygoteClient:
             )
         finally:
             theirs.close()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - the only way it is called
         self._process, self._control = process, ours
         self._greeting = loop.create_future()
         loop.add_reader(ours, self._on_readable)
@@ -178,7 +179,7 @@ class ZygoteClient:
             case Spare(cell=number, pid=pid):
                 self._asked = max(self._asked - 1, 0)
                 channel = socket.socket(fileno=fds[0])
-                channel.setblocking(False)
+                channel.setblocking(False)  # noqa: FBT003 - the only way it is called
                 exited = asyncio.get_running_loop().create_future()
                 cell = CellHandle(number=number, pid=pid, channel=channel, exited=exited)
                 self._cells[number] = cell
@@ -198,9 +199,10 @@ class ZygoteClient:
         if self._control is None:
             return
         missing = self._spares + len(self._waiters) - len(self._idle) - self._asked
-        for _ in range(missing):
+        urgent = max(len(self._waiters) - self._asked, 0)
+        for number in range(missing):
             self._asked += 1
-            self._send(Fork())
+            self._send(Fork(rehearse=number >= urgent))
 
     def _offer(self, cell: CellHandle) -> None:
         waiter = self._next_waiter()
@@ -256,7 +258,7 @@ class ZygoteClient:
             waiter.set_exception(CellLostError(why))
         process, self._process = self._process, None
         if process is not None and not self._closed:
-            asyncio.get_running_loop().run_in_executor(None, _reap, process)
+            self._reaping = asyncio.get_running_loop().run_in_executor(None, _reap, process)
 
 
 def _receive(control: socket.socket) -> tuple[bytes, list[int]]:

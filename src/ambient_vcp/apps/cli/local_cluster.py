@@ -79,17 +79,21 @@ class LocalCluster:
         self.wait_for_node(client, node_id)
 
     def launch_node(self, client: Client, node_id: str, *extra: str, region: str = "local") -> None:
-        """Start a node's process; the first time it joins with an invitation."""
+        """Start a node's process; the first time it joins with an invitation.
+
+        Later its key is known, so it may join from anywhere without one: also at another port.
+        """
         folder = self.data_dir / "nodes" / node_id
         log_file = self.data_dir / "logs" / f"{node_id}.log"
         arguments = ["run", "--data-dir", str(folder)]
         variables: dict[str, str] = {}
-        if not (folder / "node.json").exists():
-            code = str(client.invite()["code"])
-            # By the environment: other users can read command lines.
-            variables = {"AMBIENT_VCP_JOIN_CODE": code}
+        joined_at = _joined_at(folder / "node.json")
+        if joined_at != self.endpoint:
             arguments = ["join", self.endpoint, "--data-dir", str(folder), "--id", node_id]
             arguments += ["--region", region, "--node-type", "compute"]
+        if joined_at is None:
+            # By the environment: other users can read command lines.
+            variables["AMBIENT_VCP_JOIN_CODE"] = str(client.invite()["code"])
         child = Child(
             f"node {node_id}", NODE, [*arguments, *extra], log_file=log_file, variables=variables
         )
@@ -179,6 +183,15 @@ def wait_until(condition: Callable[[], bool], child: Child, otherwise: str) -> N
                 code="start_timeout",
             )
         time.sleep(POLL_S)
+
+
+def _joined_at(state_file: Path) -> str | None:
+    """The control plane that the node of this state file joined last, if it ever did."""
+    try:
+        state = json.loads(state_file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return str(state["url"]).rstrip("/") if state.get("enrolled") else None
 
 
 def is_serving(client: Client, node_id: str, *, since_ms: int) -> bool:

@@ -75,7 +75,7 @@ class Agent:
         loops = self._loops(executor)
         loops |= {"heartbeat": heartbeat.run(), "delivery": delivery.run()}
         tasks = [group.create_task(loop, name=name) for name, loop in loops.items()]
-        server = await self._observe(heartbeat)
+        server = await self._observe()
         parts.state.wakes.delivery.set()
         self._log_ready()
         await self._stop.wait()
@@ -118,7 +118,7 @@ class Agent:
                 spool=parts.spool,
                 clock=parts.clock,
             ),
-            standing=parts.standing,
+            report=parts.report,
             interval_ms=parts.membership.heartbeat_ms,
             link=parts.link,
             log=parts.log,
@@ -178,13 +178,11 @@ class Agent:
             await self._parts.api.undrain()
             await self._parts.membership.set_drained(drained=False)
 
-    async def _observe(self, heartbeat: Heartbeat) -> asyncio.Server | None:
+    async def _observe(self) -> asyncio.Server | None:
         parts = self._parts
         if parts.observability_port is None:
             return None
-        server = await StatusServer(lambda: status_snapshot(parts, heartbeat)).start(
-            parts.observability_port
-        )
+        server = await StatusServer(lambda: status_snapshot(parts)).start(parts.observability_port)
         port = server.sockets[0].getsockname()[1]
         parts.log.info("observable", try_this=f"curl -s http://127.0.0.1:{port}{PATH}")
         return server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -39,7 +40,7 @@ class Membership:
         node: NodeState,
         *,
         capabilities: Capabilities,
-        standing: NodeReport,
+        report: Callable[[], NodeReport],
         bandwidth_is_declared: bool,
         clock: Clock,
         link: Link,
@@ -52,7 +53,7 @@ class Membership:
         self.heartbeat_ms = 10_000
         self.round_trip_ms: float | None = None
         self._capabilities = capabilities
-        self._standing = standing
+        self._report = report
         self._bandwidth_is_declared = bandwidth_is_declared
         self._clock = clock
         self._link = link
@@ -163,5 +164,5 @@ class Membership:
             region=self.node.region,
             node_type=self.node.node_type,
             capabilities=check_capabilities(self._capabilities),
-            report=self._standing,
+            report=self._report(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,7 +51,7 @@ class Heartbeat:
         executor: Executor,
         gauges: Gauges,
         *,
-        standing: NodeReport,
+        report: Callable[[], NodeReport],
         interval_ms: int,
         link: Link,
         log: EventLog,
@@ -59,7 +60,7 @@ class Heartbeat:
         self._state = state
         self._executor = executor
         self._gauges = gauges
-        self._standing = standing
+        self._report = report
         self._interval_ms = interval_ms
         self._link = link
         self._log = log
@@ -119,7 +120,7 @@ class Heartbeat:
         if telemetry is None:
             return
         sent_ms = self._gauges.clock.now_ms()
-        answer, round_trip_ms = await self._api.heartbeat(telemetry, self.report())
+        answer, round_trip_ms = await self._api.heartbeat(telemetry, self._report())
         self._link.succeeded()
         state.latency = state.latency.with_sample(round_trip_ms)
         self._check_clock(answer.now_ms, sent_ms)
@@ -130,19 +131,6 @@ class Heartbeat:
             self._executor.stop(ref, Stop.CANCELLED)
             state.end_lease(ref)
         self._take_up(answer)
-
-    def report(self) -> NodeReport:
-        state, standing = self._state, self._standing
-        return NodeReport(
-            boot_id=standing.boot_id,
-            version=standing.version,
-            engine=standing.engine,
-            exec_class=standing.exec_class,
-            concurrency_max=standing.concurrency_max,
-            running=state.held.working,
-            refusing=state.refusing(self._gauges.clock.monotonic_ms()),
-            isolation=standing.isolation,
-        )
 
     def _take_up(self, answer: HeartbeatAnswer) -> None:
         state = self._state

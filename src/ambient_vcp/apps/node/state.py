@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ambient_vcp.domain.nodes.agent import HeldLeases, Latency, Smoothed
 from ambient_vcp.domain.nodes.breaker import BreakerInput, breaker_reasons
+from ambient_vcp.domain.nodes.node import NodeReport
 from ambient_vcp.domain.nodes.owner_limits import OwnerLimits
 from ambient_vcp.domain.nodes.telemetry import Telemetry
 from ambient_vcp.domain.tasks.spec import LeaseRef
@@ -71,6 +72,10 @@ class AgentState:
     def may_claim(self, now_ms: int) -> bool:
         serving = self.server_status in {"", "online", "offline"}
         return serving and not self.draining and not self.refusing(now_ms)
+
+    def report(self, standing: NodeReport, now_ms: int) -> NodeReport:
+        """``standing`` with what changes from moment to moment."""
+        return replace(standing, running=self.held.working, refusing=self.refusing(now_ms))
 
     def record_own_error(self, now_ms: int) -> None:
         """The node itself failed an attempt; guests' failures do not count."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ambient_vcp.apps.node.heartbeat import Heartbeat
 from ambient_vcp.apps.node.wiring import Parts
 
 _PERCENT = 100
 _MS_PER_S = 1000
 
 
-def status_snapshot(parts: Parts, heartbeat: Heartbeat) -> dict[str, Any]:
+def status_snapshot(parts: Parts) -> dict[str, Any]:
     """``health_score`` (0 to 1) is the control plane's last word; null before the first.
 
     ``trust_summary`` is null: no multi-model work runs on this agent, nothing is there to sum up.
@@ -20,7 +19,7 @@ def status_snapshot(parts: Parts, heartbeat: Heartbeat) -> dict[str, Any]:
     now_ms = parts.clock.monotonic_ms()
     sample = state.telemetry
     breakers = state.breakers(now_ms)
-    report = heartbeat.report()
+    report = parts.report()
     return {
         "node_region": parts.membership.node.region,
         "node_type": parts.membership.node.node_type,

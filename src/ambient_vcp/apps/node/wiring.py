@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -62,7 +63,7 @@ class Parts:
     link: Link
     log: EventLog
     chaos: Chaos
-    standing: NodeReport
+    report: Callable[[], NodeReport]
     drain_seconds: float
     observability_port: int | None
 
@@ -130,6 +131,15 @@ async def build(
         concurrency_max=limits.cells_max,
         isolation=isolation_texts(sandbox.isolation),
     )
+    state = AgentState(
+        limits=limits,
+        held=HeldLeases(limits.cells_max),
+        started_at_ms=clock.monotonic_ms(),
+    )
+
+    def report() -> NodeReport:
+        return state.report(standing, clock.monotonic_ms())
+
     declared = terms.get("bandwidth_mbps")
     membership = Membership(
         api,
@@ -137,7 +147,7 @@ async def build(
         data_dir,
         node,
         capabilities=_capabilities(limits, declared or node.bandwidth_mbps, sensors),
-        standing=standing,
+        report=report,
         bandwidth_is_declared=declared is not None,
         clock=clock,
         link=link,
@@ -150,11 +160,7 @@ async def build(
         membership=membership,
         data_dir=data_dir,
         spool=Spool(data_dir.spool, data_dir.outputs),
-        state=AgentState(
-            limits=limits,
-            held=HeldLeases(limits.cells_max),
-            started_at_ms=clock.monotonic_ms(),
-        ),
+        state=state,
         sandbox=sandbox,
         signer=signer,
         sensors=sensors,
@@ -163,7 +169,7 @@ async def build(
         link=link,
         log=log,
         chaos=settings.chaos,
-        standing=standing,
+        report=report,
         drain_seconds=settings.drain_seconds,
         observability_port=port if terms.get("observability") else None,
     )

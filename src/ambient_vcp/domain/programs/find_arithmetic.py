@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 STEPS_MAX = 200_000
-"""A text of unclosed brackets could be read again from each of them; after so many steps we stop."""
+"""Unclosed brackets could be read again from each of them: after so many steps we stop."""
 
 # x multiplies only where a number or a bracket follows, so "10 xylophones" stays a text. A run
 # of digits, points and commas is one token: of "1,5 + 2" nothing is a number, rather than "5 + 2".

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Hashable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -51,14 +52,20 @@ ITEMS_MAX = 4_096
 
 def to_json(value: object) -> Json:
     """The JSON value of a declared value. Tuples become lists, enums their text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: to_json(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, tuple):
-        return [to_json(item) for item in value]
     if isinstance(value, StrEnum):
         return value.value
-    assert value is None or isinstance(value, bool | int | str)
-    return value
+    if value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, tuple):
+        return [to_json(item) for item in value]
+    return {name: to_json(getattr(value, name)) for name in _names(cast("Hashable", type(value)))}
+
+
+@cache
+def _names(kind: Hashable) -> tuple[str, ...]:
+    assert isinstance(kind, type)
+    assert is_dataclass(kind)
+    return tuple(each.name for each in fields(kind))
 
 
 def from_json(kind: type[T], value: Json, where: str) -> T:

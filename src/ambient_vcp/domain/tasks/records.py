@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ambient_vcp.domain.execution.outcome import Outcome
 from ambient_vcp.domain.execution.trace import Trace
 from ambient_vcp.domain.ids import AccountId, Digest, NodeId, PublicKey, Signature, TaskId
 from ambient_vcp.domain.tasks.lifecycle import AttemptState, SlotPurpose, SlotState, TaskState
-from ambient_vcp.domain.tasks.spec import TaskSpec
+from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +123,22 @@ class TaskRecord:
     task: Task
     slots: tuple[Slot, ...]
     attempts: tuple[Attempt, ...]
+
+
+def with_result(
+    record: TaskRecord, lease: LeaseRef, result: AttemptResult, now_ms: int
+) -> TaskRecord:
+    """The record after the store has recorded ``result`` under ``lease``."""
+    return replace(
+        record,
+        slots=tuple(
+            replace(slot, state=SlotState.FILLED) if slot.index == lease.slot else slot
+            for slot in record.slots
+        ),
+        attempts=tuple(
+            replace(attempt, state=AttemptState.COMPLETED, finished_at_ms=now_ms, result=result)
+            if (attempt.slot, attempt.epoch) == (lease.slot, lease.epoch)
+            else attempt
+            for attempt in record.attempts
+        ),
+    )

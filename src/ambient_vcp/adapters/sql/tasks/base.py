@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import Row
-from ambient_vcp.adapters.sql.statement import batch
+from ambient_vcp.adapters.sql.statement import Batch
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.tasks.spec import LeaseRef
 
-LEASES = batch(task_id="text", slot="int", epoch="int", node_id="text")
+LEASES = Batch(task_id="text", slot="int", epoch="int", node_id="text")
 
 LIVE = "slots.state = 'leased' AND slots.lease_expires_at_ms > (SELECT vcp_now_ms())"
 """A lease is live while its slot is leased and its expiry lies ahead by the database's clock."""
 
 HELD_BY_LEASE = (
-    "slots.task_id = r.task_id AND slots.slot = r.slot AND slots.epoch = r.epoch"
-    " AND slots.node_id = r.node_id"
+    "slots.task_id = @task_id AND slots.slot = @slot AND slots.epoch = @epoch"
+    " AND slots.node_id = @node_id"
 )
 ATTEMPT_OF_LEASE = (
-    "attempts.task_id = r.task_id AND attempts.slot = r.slot AND attempts.epoch = r.epoch"
-    " AND attempts.node_id = r.node_id"
+    "attempts.task_id = @task_id AND attempts.slot = @slot AND attempts.epoch = @epoch"
+    " AND attempts.node_id = @node_id"
 )
 
 

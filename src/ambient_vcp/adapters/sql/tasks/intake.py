@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ambient_vcp.adapters.sql.specs import EncodedSpec, encode, insert_specs
-from ambient_vcp.adapters.sql.statement import batch, sql
+from ambient_vcp.adapters.sql.statement import Batch, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.tasks.spec import NewTask
@@ -14,16 +14,17 @@ from ambient_vcp.domain.tasks.spec import NewTask
 _INSERT_TASKS = sql(
     """INSERT INTO tasks (id, account_id, spec_digest, state, created_at_ms, updated_at_ms,
         next_check_at_ms, execution_ms, independence_waived)
-    SELECT r.id, r.account_id, r.spec_digest, 'pending', {now}, {now}, {now} + r.wait_ms,
-        r.execution_ms, CAST(:waived AS int)
-    FROM {rows} AS r WHERE 1 = 1
+    {row} @id, @account_id, @spec_digest, 'pending', {now}, {now}, {now} + @wait_ms,
+        @execution_ms, CAST(:waived AS int) {end}
     ON CONFLICT DO NOTHING""",
-    rows=batch(id="text", account_id="text", spec_digest="text", wait_ms="int", execution_ms="int"),
+    batch=Batch(
+        id="text", account_id="text", spec_digest="text", wait_ms="int", execution_ms="int"
+    ),
 )
 _INSERT_SLOTS = sql(
     """INSERT INTO slots (task_id, slot, purpose, state, not_before_ms, waiting_since_ms)
-    SELECT r.task_id, r.slot, 'primary', 'waiting', {now}, {now} FROM {rows} AS r""",
-    rows=batch(task_id="text", slot="int"),
+    {row} @task_id, @slot, 'primary', 'waiting', {now}, {now} {end}""",
+    batch=Batch(task_id="text", slot="int"),
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import Row, json_text
 from ambient_vcp.adapters.sql.specs import load_specs
-from ambient_vcp.adapters.sql.statement import Fragment, batch, json_list, sql
+from ambient_vcp.adapters.sql.statement import Batch, Fragment, json_list, sql
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,
@@ -35,21 +35,20 @@ _HISTORY = sql(
     ids=json_list("ids"),
 )
 _GRANT = sql(
-    """UPDATE slots SET state = 'leased', epoch = slots.epoch + 1, node_id = r.node_id,
+    """UPDATE slots SET state = 'leased', epoch = slots.epoch + 1, node_id = @node_id,
         granted_at_ms = {now}, lease_expires_at_ms = {now} + :lease_ms
-    FROM {rows} AS r
-    WHERE slots.task_id = r.task_id AND slots.slot = r.slot AND slots.state = 'waiting'
+    {from_rows}
+    WHERE slots.task_id = @task_id AND slots.slot = @slot AND slots.state = 'waiting'
         AND (slots.purpose = 'audit' OR EXISTS (
             SELECT 1 FROM tasks t WHERE t.id = slots.task_id AND t.finished_at_ms IS NULL))
     RETURNING slots.task_id, slots.slot, slots.epoch, slots.purpose, slots.node_id,
         slots.granted_at_ms, slots.lease_expires_at_ms""",
-    rows=batch(task_id="text", slot="int", node_id="text"),
+    batch=Batch(task_id="text", slot="int", node_id="text"),
 )
 _OPEN_ATTEMPTS = sql(
     """INSERT INTO attempts (task_id, slot, epoch, purpose, node_id, state, granted_at_ms)
-    SELECT r.task_id, r.slot, r.epoch, r.purpose, r.node_id, 'assigned', r.granted_at_ms
-    FROM {rows} AS r""",
-    rows=batch(
+    {row} @task_id, @slot, @epoch, @purpose, @node_id, 'assigned', @granted_at_ms {end}""",
+    batch=Batch(
         task_id="text",
         slot="int",
         epoch="int",
@@ -60,10 +59,10 @@ _OPEN_ATTEMPTS = sql(
 )
 _START_ATTEMPTS = sql(
     """UPDATE attempts SET state = 'in_progress', started_at_ms = {now}
-    FROM {leases} AS r
+    {from_rows}
     WHERE {attempt} AND attempts.state = 'assigned'
         AND EXISTS (SELECT 1 FROM slots WHERE {held} AND {live})""",
-    leases=LEASES,
+    batch=LEASES,
     attempt=ATTEMPT_OF_LEASE,
     held=HELD_BY_LEASE,
     live=LIVE,
@@ -77,10 +76,10 @@ _OF_SLOT = (
     " AND attempts.epoch = slots.epoch JOIN tasks t ON t.id = slots.task_id"
 )
 _CLAIMED = sql(
-    """SELECT {columns} FROM {leases} AS r JOIN slots ON {held} {joins}
-    WHERE {live}""",
+    """SELECT {columns} FROM slots {joins} {join_rows}
+    WHERE {held} AND {live}""",
     columns=_LEASE_COLUMNS,
-    leases=LEASES,
+    batch=LEASES,
     held=HELD_BY_LEASE,
     joins=_OF_SLOT,
     live=LIVE,
@@ -97,9 +96,9 @@ _RENEW = sql(
     """UPDATE slots SET lease_expires_at_ms = {greatest}(slots.lease_expires_at_ms,
         {least}({now} + :lease_ms, slots.granted_at_ms + :lease_ms + (
             SELECT t.execution_ms FROM tasks t WHERE t.id = slots.task_id)))
-    FROM {leases} AS r WHERE {held} AND {live}
+    {from_rows} WHERE {held} AND {live}
     RETURNING slots.task_id, slots.slot, slots.lease_expires_at_ms""",
-    leases=LEASES,
+    batch=LEASES,
     held=HELD_BY_LEASE,
     live=LIVE,
 )
@@ -111,17 +110,17 @@ _OVERDUE = sql(
     lock_tasks=Fragment("", "FOR NO KEY UPDATE OF t SKIP LOCKED"),
 )
 _LET_GO = sql(
-    """UPDATE slots SET lease_expires_at_ms = NULL FROM {leases} AS r
+    """UPDATE slots SET lease_expires_at_ms = NULL {from_rows}
     WHERE {held} AND slots.lease_expires_at_ms <= {now}
     RETURNING slots.task_id, slots.slot, slots.epoch, slots.node_id""",
-    leases=LEASES,
+    batch=LEASES,
     held=HELD_BY_LEASE,
 )
 _EXPIRE_ATTEMPTS = sql(
     """UPDATE attempts SET state = 'expired', reason = 'lease_expired', finished_at_ms = {now}
-    FROM {leases} AS r
+    {from_rows}
     WHERE {attempt} AND attempts.state IN ('assigned', 'in_progress')""",
-    leases=LEASES,
+    batch=LEASES,
     attempt=ATTEMPT_OF_LEASE,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import json_text
-from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, batch, json_list, sql
+from ambient_vcp.adapters.sql.statement import LOCK_FREE_ONES, Batch, json_list, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage, storable
 from ambient_vcp.domain.ids import NodeId, TaskId
 from ambient_vcp.domain.tasks.lifecycle import TERMINAL_STATES
@@ -43,9 +43,9 @@ _ASSURE = sql(
     WHERE id = :id AND state = 'completed'"""
 )
 _JUDGE = sql(
-    """UPDATE attempts SET verdict = r.verdict FROM {rows} AS r
-    WHERE attempts.task_id = :task_id AND attempts.slot = r.slot AND attempts.epoch = r.epoch""",
-    rows=batch(slot="int", epoch="int", verdict="text"),
+    """UPDATE attempts SET verdict = @verdict {from_rows}
+    WHERE attempts.task_id = :task_id AND attempts.slot = @slot AND attempts.epoch = @epoch""",
+    batch=Batch(slot="int", epoch="int", verdict="text"),
 )
 _PROVISIONAL = sql(
     """SELECT id FROM tasks WHERE assurance = 'provisional' AND accepted_node_id = :node_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ambient_vcp.adapters.sql.statement import batch, sql
+from ambient_vcp.adapters.sql.statement import Batch, sql
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,
@@ -16,26 +16,26 @@ from ambient_vcp.adapters.sql.tasks.base import (
 )
 from ambient_vcp.domain.tasks.records import AttemptResult
 from ambient_vcp.domain.tasks.spec import LeaseRef
-from ambient_vcp.wire.attempt_result import result_from_json, result_to_json
+from ambient_vcp.wire.attempt_result import result_to_json
 
 _FILL = sql(
-    """UPDATE slots SET state = 'filled', lease_expires_at_ms = NULL FROM {leases} AS r
+    """UPDATE slots SET state = 'filled', lease_expires_at_ms = NULL {from_rows}
     WHERE {held} AND {live} RETURNING slots.task_id, slots.slot, slots.epoch""",
-    leases=LEASES,
+    batch=LEASES,
     held=HELD_BY_LEASE,
     live=LIVE,
 )
 _COMPLETE = sql(
-    """UPDATE attempts SET state = 'completed', finished_at_ms = {now}, result = r.result
-    FROM {rows} AS r
+    """UPDATE attempts SET state = 'completed', finished_at_ms = {now}, result = @result
+    {from_rows}
     WHERE {attempt} AND attempts.state IN ('assigned', 'in_progress')""",
-    rows=batch(task_id="text", slot="int", epoch="int", node_id="text", result="text"),
+    batch=Batch(task_id="text", slot="int", epoch="int", node_id="text", result="text"),
     attempt=ATTEMPT_OF_LEASE,
 )
 _LET_GO = sql(
-    """UPDATE slots SET lease_expires_at_ms = NULL FROM {leases} AS r
+    """UPDATE slots SET lease_expires_at_ms = NULL {from_rows}
     WHERE {held} AND {live}""",
-    leases=LEASES,
+    batch=LEASES,
     held=HELD_BY_LEASE,
     live=LIVE,
 )
@@ -61,13 +61,6 @@ _KEEP_LATE = sql(
 )
 
 
-def _stored_text(result: AttemptResult) -> str:
-    """The result's JSON, read back once, so that nothing unreadable gets in."""
-    text = result_to_json(result)
-    result_from_json(text)
-    return text.decode()
-
-
 class Results(Stage):
     """Methods of the ``TaskStore`` port that end attempts."""
 
@@ -82,7 +75,7 @@ class Results(Stage):
         first: dict[LeaseRef, tuple[int, str]] = {}
         for position, (lease, result) in enumerate(results):
             if lease not in first:
-                first[lease] = (position, _stored_text(result))
+                first[lease] = (position, result_to_json(result).decode())
         self._work.lock_tasks(lease.task_id for lease in first)
         filled = {tuple(row) for row in self._session.rows_each(_FILL, lease_rows(list(first)))}
         kept = {
@@ -119,7 +112,7 @@ class Results(Stage):
         self._work.lock_tasks([lease.task_id])
         # The lease may be over without the sweep having come by: its result is late all the same.
         self._session.run(_END_OVERDUE, _values(lease))
-        late = {**_values(lease), "result": _stored_text(result)}
+        late = {**_values(lease), "result": result_to_json(result).decode()}
         return self._session.run(_KEEP_LATE, late) == 1
 
 

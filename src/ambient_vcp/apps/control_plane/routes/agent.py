@@ -140,11 +140,13 @@ async def claim(call: Call[ClaimRequest]) -> Response:
     who=Who.NODE,
     body=RenewRequest,
     answers={200: RenewAnswer},
-    errors=(404,),
+    errors=(400, 404),
 )
 async def renew(call: Call[RenewRequest]) -> Response:
     plane, node_id = call.plane, call.own_node_id()
     named = [name.ref(node_id) for name in call.body.leases]
+    if len({(ref.task_id, ref.slot) for ref in named}) != len(named):
+        raise InvalidInputError(where="leases", rule="names each slot once")
     found = await plane.store.transact(
         lambda tx: leases.renew(tx, node_id=node_id, leases=named, lease_ms=plane.settings.lease_ms)
     )

@@ -12,9 +12,8 @@ from starlette.responses import Response
 from ambient_vcp.adapters.jose.tokens import Audience, IssuedToken
 from ambient_vcp.apps.control_plane.answers import activity, encode, json_answer
 from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
-from ambient_vcp.apps.control_plane.idempotency import HEADER
+from ambient_vcp.apps.control_plane.idempotency import HEADER, once
 from ambient_vcp.apps.control_plane.idempotency import NAME as IDEMPOTENCY_KEY
-from ambient_vcp.apps.control_plane.idempotency import once
 from ambient_vcp.domain.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from ambient_vcp.domain.execution.trace import length_prefixed
 from ambient_vcp.domain.ids import AccountId, NodeId, PublicKey, Signature
