@@ -18,6 +18,7 @@ import uvloop
 
 from benchmarks.figure import Figure
 from benchmarks.load import exchange, request
+from benchmarks.peers import column
 from benchmarks.server import Server, SimulatedNode, control_plane, enrol, report, telemetry
 
 MODULE = Path(__file__).resolve().parent.parent / "examples" / "hello" / "hello.wasm"
@@ -106,6 +107,7 @@ def run() -> list[Figure]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             per_second = runner.run(measure(server.port, nodes))
         sealed_s = sealed_after(server)
+    peers, missing = column("per_second")
     return [
         Figure(
             figure=f"place + claim + complete, durable, HTTP, batches of {BATCH}",
@@ -113,6 +115,8 @@ def run() -> list[Figure]:
             ours=per_second,
             target=5_000,
             higher_is_better=True,
-            note=f"{NODES} nodes signing in the client; last receipt {sealed_s:.1f} s later",
+            peers=peers,
+            note=f"{NODES} nodes signing in the client; last receipt {sealed_s:.1f} s later"
+            + (f"; {missing}" if missing else ""),
         )
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.postgres import PostgresMissingError, PostgresServer
 from support.stores import ENGINES, StoreHandle, postgresql_handle, prepare_template, sqlite_handle
 

@@ -6,11 +6,11 @@ import asyncio
 import threading
 
 import pytest
-from support.stores import ALICE, FakeClock, new_task, postgresql_handle, task_id
 
 from ambient_vcp.adapters.sql import SqlStore
 from ambient_vcp.adapters.sql.writer import QUEUE_MAX
 from ambient_vcp.domain.errors import UnavailableError
+from support.stores import ALICE, FakeClock, new_task, postgresql_handle, task_id
 
 
 @pytest.fixture(params=["file", "memory", pytest.param("pg", marks=pytest.mark.postgres)])
@@ -85,9 +85,7 @@ def test_a_full_queue_is_refused_and_a_closed_store_too(tmp_path):
         gate = threading.Event()
         blocker = asyncio.ensure_future(store.transact(lambda tx: gate.wait()))
         await asyncio.sleep(0.2)
-        waiting = [
-            asyncio.ensure_future(store.transact(lambda tx: None)) for _ in range(QUEUE_MAX)
-        ]
+        waiting = [asyncio.ensure_future(store.transact(lambda tx: None)) for _ in range(QUEUE_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError, match="too many"):
             await store.transact(lambda tx: None)
@@ -132,10 +130,7 @@ def test_many_commits_become_few(tmp_path):
 
         database.run_batch = counted
         await asyncio.gather(
-            *(
-                store.transact(lambda tx: tx.events.add("e", account_id=ALICE))
-                for _ in range(1000)
-            )
+            *(store.transact(lambda tx: tx.events.add("e", account_id=ALICE)) for _ in range(1000))
         )
         await store.close()
         return commits

@@ -1,8 +1,7 @@
-"""What was acknowledged is there: after kill -9, on a full disk, when clocks jump, across schemas."""
+"""What was acknowledged is there: after kill -9, on a full disk, when a server goes away."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import resource
@@ -13,30 +12,23 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+
+from ambient_vcp.adapters.sql import SqlStore
+from ambient_vcp.domain.errors import UnavailableError
 from support.postgres import PostgresServer
 from support.stores import (
-    LEASE_MS,
-    START_MS,
     TEMPLATE,
     FakeClock,
     new_task,
     postgresql_handle,
     prepare_template,
-    result,
     spec,
     sqlite_handle,
     task_id,
 )
-
-from ambient_vcp.adapters.sql import AnchoredClock, SqlStore
-from ambient_vcp.adapters.sql.migrate import downgrade, upgrade
-from ambient_vcp.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
 WRITER = """
 import asyncio, sys
@@ -85,6 +77,7 @@ def kill_while_it_writes(url: str, base: int, wait_sec: float, victim=None) -> l
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_every_acknowledged_task_survives_ten_kills_of_the_process(tmp_path):
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)
@@ -108,12 +101,13 @@ def test_every_acknowledged_task_survives_ten_kills_of_the_process(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.postgres
+@pytest.mark.timeout(400)
 def test_every_acknowledged_task_survives_crashes_of_postgresql(postgres_server):
     assert postgres_server is not None  # skips where there is none
     server = PostgresServer()
     try:
         prepare_template(server)
-        for round_number in range(3):
+        for round_number in range(2):
             base = round_number * 1_000_000
             numbers = kill_while_it_writes(
                 server.dsn(TEMPLATE), base, 0.1, lambda: server.stop(signal.SIGQUIT)
@@ -205,7 +199,9 @@ def test_a_full_file_system_refuses_and_loses_nothing(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+        pytest.skip(
+            f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}"
+        )
     with ExitStack() as stack:
         stack.callback(subprocess.run, ["umount", folder], check=True)
         with sqlite_handle("sqlite-file", folder) as handle:
@@ -214,143 +210,6 @@ def test_a_full_file_system_refuses_and_loses_nothing(tmp_path):
             check_whole(handle.store, count)
         with sqlite_handle("sqlite-file", folder) as handle:
             check_whole(handle.store, count)
-
-
-def test_a_second_control_plane_cannot_open_the_same_file(tmp_path):
-    url = f"sqlite:///{tmp_path / 'state.db'}"
-    with SqlStore.open_sync(url):
-        code = f"from ambient_vcp.adapters.sql import SqlStore; SqlStore.open_sync({url!r})"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "another control plane uses the database" in done.stderr
-        with pytest.raises(ConflictError) as refused:
-            SqlStore.open_sync(url)
-        assert "PostgreSQL" in refused.value.hint
-    SqlStore.open_sync(url).close()
-
-
-class FakeMachine:
-    """A machine whose wall clock can be set, and whose time since boot cannot."""
-
-    def __init__(self) -> None:
-        self.wall_ms = START_MS
-        self.boot_ms = 77
-
-    def now_ms(self) -> int:
-        return self.wall_ms
-
-    def monotonic_ms(self) -> int:
-        return self.boot_ms
-
-    def pass_time(self, by_ms: int) -> None:
-        self.wall_ms += by_ms
-        self.boot_ms += by_ms
-
-
-def test_setting_the_machines_clock_never_ends_or_prolongs_a_lease(tmp_path):
-    """A thousand leases while the clock is set back and forward by up to a year."""
-    seed = random.SystemRandom().randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
-    machine = FakeMachine()
-    wrong = 0
-    with SqlStore.open_sync("sqlite://", clock=AnchoredClock(machine)) as store:
-        for number in range(1000):
-            task = new_task(number)
-            store.transact(lambda tx, t=task: tx.tasks.insert([t], independence_waived=False))
-            choice = (task.id, 0, "n1")
-            lease = store.transact(lambda tx, c=choice: tx.tasks.grant([c], lease_ms=LEASE_MS))[0]
-            machine.wall_ms += chance.randint(-(10**10), 10**10)
-            machine.pass_time(LEASE_MS - 1)
-            wrong += bool(store.transact(lambda tx: tx.tasks.expire(10)) if number % 2 else 0)
-            wrong += not store.transact(lambda tx, i=lease.lease: tx.tasks.claim([i]))
-            machine.wall_ms += chance.randint(-(10**10), 10**10)
-            machine.pass_time(1)
-            wrong += store.transact(lambda tx, i=lease.lease: tx.tasks.record_result(i, result()))
-
-            def sweep(tx):
-                for ended in tx.tasks.expire(10):
-                    tx.tasks.close_slots(ended.task_id)
-
-            store.transact(sweep)
-    assert wrong == 0
-
-
-def test_after_a_restart_with_the_clock_set_back_time_goes_on_from_where_it_was(tmp_path):
-    url = f"sqlite:///{tmp_path / 'state.db'}"
-    machine = FakeMachine()
-    with SqlStore.open_sync(url, clock=AnchoredClock(machine)) as store:
-        store.transact(lambda tx: tx.tasks.insert([new_task(1)], independence_waived=False))
-        machine.pass_time(5_000)
-        choice = (task_id(1), 0, "n1")
-        lease = store.transact(lambda tx: tx.tasks.grant([choice], lease_ms=LEASE_MS))[0]
-        stood_at = store.read(lambda tx: tx.now_ms())
-    machine.wall_ms -= 86_400_000
-    with SqlStore.open_sync(url, clock=AnchoredClock(machine)) as store:
-        assert store.read(lambda tx: tx.now_ms()) == stood_at
-        assert store.transact(lambda tx: tx.tasks.claim([lease.lease]))
-        machine.pass_time(LEASE_MS)
-        assert not store.transact(lambda tx: tx.tasks.claim([lease.lease]))
-    machine.wall_ms += 2 * 86_400_000
-    with SqlStore.open_sync(url, clock=AnchoredClock(machine)) as store:
-        assert store.read(lambda tx: tx.now_ms()) == machine.wall_ms
-
-
-def schema_of(engine) -> list[tuple[str, ...]]:
-    query = (
-        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2"
-        if engine.dialect.name == "sqlite"
-        else "SELECT tablename, indexname, indexdef FROM pg_indexes"
-        " WHERE schemaname = 'public' ORDER BY 1, 2"
-    )
-    with engine.connect() as connection:
-        return [
-            tuple(row)
-            for row in connection.exec_driver_sql(query)
-            if "alembic" not in " ".join(map(str, row))
-        ]
-
-
-@pytest.mark.parametrize("which", ["sqlite", pytest.param("pg", marks=pytest.mark.postgres)])
-def test_the_schema_goes_up_and_down_and_up_again(which, tmp_path, request):
-    with ExitStack() as stack:
-        if which == "sqlite":
-            url = f"sqlite:///{tmp_path / 'state.db'}"
-        else:
-            server = request.getfixturevalue("postgres_server")
-            handle = stack.enter_context(postgresql_handle(server))
-            url = handle.url.replace("postgresql://", "postgresql+psycopg://")
-            handle.store.close()
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.begin() as connection:
-            upgrade(connection)
-        first = schema_of(engine)
-        assert len(first) > 20
-        with engine.begin() as connection:
-            downgrade(connection)
-        assert schema_of(engine) == []
-        with engine.begin() as connection:
-            upgrade(connection)
-        assert schema_of(engine) == first
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_a_postgresql_that_may_lose_acknowledged_work_is_refused(postgres_server, setting):
-    assert postgres_server is not None  # skips where there is none
-    server = PostgresServer({setting: "off"})
-    try:
-        with pytest.raises(InvalidInputError, match=setting):
-            SqlStore.open_sync(server.dsn("postgres"))
-        SqlStore.open_sync(server.dsn("postgres"), allow_unsafe=True).close()
-    finally:
-        server.close()
 
 
 @pytest.mark.postgres
@@ -394,14 +253,3 @@ def cut_off(handle):
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     time.sleep(0.2)
-
-
-def test_a_server_that_is_not_there_is_unavailable():
-    with pytest.raises(UnavailableError, match="reached"):
-        SqlStore.open_sync("postgresql://vcp@127.0.0.1:1/none")
-
-
-@pytest.mark.parametrize("url", ["", "mysql://x/y", "/var/lib/state.db", "sqlite"])
-def test_a_url_of_no_known_database_is_refused(url):
-    with pytest.raises(InvalidInputError):
-        asyncio.run(SqlStore.open(url))

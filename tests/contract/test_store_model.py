@@ -11,17 +11,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.stores import (
-    LEASE_MS,
-    START_MS,
-    StoreHandle,
-    new_task,
-    postgresql_handle,
-    result,
-    spec,
-    sqlite_handle,
-    task_id,
-)
 
 from ambient_vcp.domain.ids import NodeId
 from ambient_vcp.domain.tasks.lifecycle import (
@@ -33,6 +22,17 @@ from ambient_vcp.domain.tasks.lifecycle import (
 )
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.store import NewSlot, TaskUpdate
+from support.stores import (
+    LEASE_MS,
+    START_MS,
+    StoreHandle,
+    new_task,
+    postgresql_handle,
+    result,
+    spec,
+    sqlite_handle,
+    task_id,
+)
 
 NODES = ("n1", "n2", "n3")
 EXECUTION_MS = spec().timeouts.execution_ms
@@ -166,8 +166,7 @@ class StoreModel(RuleBasedStateMachine):
             not live
             and lease.node_id == attempt.node
             and attempt.output is None
-            and attempt.state
-            not in (AttemptState.COMPLETED, AttemptState.FAILED)
+            and attempt.state not in (AttemptState.COMPLETED, AttemptState.FAILED)
         )
 
         def use_case(tx):
@@ -311,7 +310,9 @@ def test_the_store_in_memory_behaves_as_the_model(request):
     examples = 60 if request.config.getoption("numprocesses", None) is None else 100
     folder = Path(tempfile.gettempdir())
     check(
-        lambda: sqlite_handle("sqlite-memory", folder), max_examples=examples, stateful_step_count=50
+        lambda: sqlite_handle("sqlite-memory", folder),
+        max_examples=examples,
+        stateful_step_count=50,
     )
 
 

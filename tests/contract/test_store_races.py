@@ -7,12 +7,11 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from support.stores import ALICE, LEASE_MS, digest, new_task, node, result, spec, task_id
-
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.ids import NodeId
 from ambient_vcp.domain.tasks.lifecycle import AttemptState, TaskState
 from ambient_vcp.ports.store import TaskUpdate
+from support.stores import ALICE, LEASE_MS, digest, new_task, node, result, spec, task_id
 
 THREADS = 32
 

@@ -6,6 +6,13 @@ import math
 from dataclasses import replace
 
 import pytest
+
+from ambient_vcp.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ambient_vcp.domain.ids import AccountId, NodeId, PublicKey
+from ambient_vcp.domain.nodes.node import NodeReport, NodeStatus
+from ambient_vcp.domain.nodes.reputation import Reputation
+from ambient_vcp.domain.nodes.telemetry import Telemetry
+from ambient_vcp.ports.store import Account, Upload
 from support.stores import (
     ALICE,
     BOB,
@@ -18,13 +25,6 @@ from support.stores import (
     spec,
     task_id,
 )
-
-from ambient_vcp.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ambient_vcp.domain.ids import AccountId, NodeId, PublicKey
-from ambient_vcp.domain.nodes.node import NodeReport, NodeStatus
-from ambient_vcp.domain.nodes.reputation import Reputation
-from ambient_vcp.domain.nodes.telemetry import Telemetry
-from ambient_vcp.ports.store import Account, Upload
 
 
 def get(handle, name):
@@ -306,7 +306,11 @@ def test_leaves_enter_the_tree_once_and_in_order(handle):
     head = handle.read(lambda tx: tx.log.head())
     assert (head.size, head.checkpoint) == (5, "size 5")
     leaves = handle.read(lambda tx: tx.log.leaves(1, 3))
-    assert [(leaf.index, leaf.data) for leaf in leaves] == [(1, b"\x01"), (2, b"\x02"), (3, b"\x03")]
+    assert [(leaf.index, leaf.data) for leaf in leaves] == [
+        (1, b"\x01"),
+        (2, b"\x02"),
+        (3, b"\x03"),
+    ]
     assert handle.read(lambda tx: tx.log.node(0, 4)) == b"\x04"
     assert handle.read(lambda tx: tx.log.nodes([(0, 1), (3, 3)])) == {(0, 1): b"\x01"}
     assert handle.read(lambda tx: tx.log.checkpoints(9)) == ["size 3", "size 5"]
@@ -407,5 +411,7 @@ def test_a_failed_request_frees_its_idempotency_key(handle):
 
 def test_a_reading_use_case_cannot_write(handle):
     with pytest.raises(Exception, match=r"readonly|read-only|cannot be written|cannot answer"):
-        handle.read(lambda tx: tx.tasks.insert([new_task(1, what=spec())], independence_waived=False))
+        handle.read(
+            lambda tx: tx.tasks.insert([new_task(1, what=spec())], independence_waived=False)
+        )
     assert handle.read(lambda tx: tx.tasks.counts()) == {}

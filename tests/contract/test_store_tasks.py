@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pytest
+
+from ambient_vcp.domain.errors import ConflictError, IllegalTransitionError, InvalidInputError
+from ambient_vcp.domain.ids import NodeId
+from ambient_vcp.domain.tasks.lifecycle import AttemptState, SlotPurpose, SlotState, TaskState
+from ambient_vcp.domain.tasks.records import Hold
+from ambient_vcp.domain.tasks.spec import LeaseRef
+from ambient_vcp.ports.store import NewSlot, TaskUpdate
 from support.stores import (
     ALICE,
     BOB,
@@ -14,13 +21,6 @@ from support.stores import (
     spec,
     task_id,
 )
-
-from ambient_vcp.domain.errors import ConflictError, IllegalTransitionError, InvalidInputError
-from ambient_vcp.domain.ids import NodeId
-from ambient_vcp.domain.tasks.lifecycle import AttemptState, SlotPurpose, SlotState, TaskState
-from ambient_vcp.domain.tasks.records import Hold
-from ambient_vcp.domain.tasks.spec import LeaseRef
-from ambient_vcp.ports.store import NewSlot, TaskUpdate
 
 LIVE = frozenset(
     {

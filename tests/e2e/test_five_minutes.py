@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from ambient_vcp import AsyncClient
+from ambient_vcp.apps.cli.local_cluster import free_port
 from support.terminal import CLI, EXAMPLES, ROOT, Terminal, stop, wait_for_text
 
 HELLO = str(EXAMPLES / "hello" / "hello.wasm")
@@ -249,8 +250,8 @@ def test_up_ends_with_its_children_and_goes_on_where_it_ended(tmp_path: Path) ->
     terminal = Terminal(tmp_path)
     log = tmp_path / "up.log"
     keys = []
-    for _ in range(2):
-        with terminal.started("up", "--port", "0", log=log) as process:
+    for port in ("0", str(free_port(0))):
+        with terminal.started("up", "--port", port, log=log) as process:
             wait_for_text(log, "Ready.", process)
             keys.append(terminal.run("node", "show", "node-1", "-o", "json").data()["public_key"])
             keys.append(terminal.run("profile", "show", "-o", "json").data()["public_key"])
@@ -278,10 +279,10 @@ def test_a_killed_up_takes_its_children_with_it(tmp_path: Path) -> None:
 def children_of(folder: Path) -> list[str]:
     """Command lines of running programs that work in this folder."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
+            words = Path("/proc", process, "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
             continue
         if any(word.startswith(str(folder)) for word in words):
             found.append(" ".join(words))

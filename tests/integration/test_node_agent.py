@@ -69,19 +69,31 @@ def counting(seconds: float) -> tuple[bytes, dict[str, object], dict[str, object
     return bytes(COUNT), scalar("count", str(rounds)), {"limits": {"fuel": rounds * 10}}
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
+@pytest.fixture(scope="module")
+def quick_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("quick"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def patient_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("patient"), *LONG_LEASE)
     yield made
     made.close()
 
 
 @pytest.fixture
-def patient_cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(quick_plane: Cluster, tmp_path: Path) -> Cluster:
+    quick_plane.new_scene(tmp_path)
+    return quick_plane
+
+
+@pytest.fixture
+def patient_cluster(patient_plane: Cluster, tmp_path: Path) -> Cluster:
     """Leases of half a minute: they outlive a restart of the control plane."""
-    made = Cluster(tmp_path, *LONG_LEASE)
-    yield made
-    made.close()
+    patient_plane.new_scene(tmp_path)
+    return patient_plane
 
 
 def spooled(cluster: Cluster, name: str) -> list[Path]:
@@ -105,11 +117,11 @@ def test_a_node_joins_with_a_code_and_computes(cluster: Cluster) -> None:
     task = cluster.ended(cluster.submit(ADD, scalar("add", "2", "40")))
 
     assert task["result"] == {"values": [{"type": "i32", "value": "42"}]}
-    assert task["attempts"][0]["node_id"] == "alpha"
+    assert task["attempts"][0]["node_id"] == cluster.id("alpha")
     assert task["attempts"][0]["energy_label"] in {"measured", "estimated"}
     node.logged("accepted")
     assert spooled(cluster, "alpha") == []
-    info = cluster.api.get("/nodes/alpha").json()
+    info = cluster.info("alpha")
     assert info["region"] == "eu-1"
     assert info["engine"].startswith("wasmtime ")
     assert info["telemetry"]["cpu_percent"] is not None
@@ -119,12 +131,12 @@ def test_bandwidth_and_latency_are_measured_and_reach_the_control_plane(cluster:
     cluster.node("alpha")
 
     def measured() -> bool:
-        telemetry = cluster.api.get("/nodes/alpha").json()["telemetry"] or {}
+        telemetry = cluster.info("alpha")["telemetry"] or {}
         names = ("upload_mbps", "download_mbps", "latency_ms")
         return all(telemetry.get(name) is not None for name in names)
 
     eventually("complete telemetry", measured)
-    info = cluster.api.get("/nodes/alpha").json()
+    info = cluster.info("alpha")
     assert info["capabilities"]["bandwidth_mbps"] > 10
 
 
@@ -223,7 +235,7 @@ def test_a_killed_agent_s_work_finishes_elsewhere(cluster: Cluster) -> None:
 
     assert task["state"] == "completed"
     by_state = {attempt["node_id"]: attempt["state"] for attempt in task["attempts"]}
-    assert by_state == {"alpha": "expired", "beta": "completed"}
+    assert by_state == {cluster.id("alpha"): "expired", cluster.id("beta"): "completed"}
 
 
 def test_no_cell_outlives_a_killed_agent(cluster: Cluster) -> None:
@@ -321,9 +333,9 @@ def test_a_signal_drains_and_running_work_is_finished(cluster: Cluster) -> None:
 
     assert node.wait(30) == 0
     assert cluster.task(task_id)["state"] == "completed"
-    assert cluster.api.get("/nodes/alpha").json()["status"] == "draining"
+    assert cluster.info("alpha")["status"] == "draining"
     cluster.node("alpha", join=False)
-    assert cluster.api.get("/nodes/alpha").json()["status"] == "online"
+    assert cluster.info("alpha")["status"] == "online"
 
 
 def test_a_second_signal_gives_running_work_back_at_once(cluster: Cluster) -> None:
@@ -393,13 +405,13 @@ def test_outside_the_owner_s_hours_no_work_is_taken(cluster: Cluster) -> None:
     task_id = cluster.submit(ADD, scalar("add", "2", "40"))
     eventually(
         "refusal at the control plane",
-        lambda: cluster.api.get("/nodes/alpha").json()["refusing"] == ["outside_hours"],
+        lambda: cluster.info("alpha")["refusing"] == ["outside_hours"],
     )
     time.sleep(2)
 
     assert cluster.task(task_id)["state"] == "pending"
     cluster.node("beta")
-    assert cluster.ended(task_id)["attempts"][-1]["node_id"] == "beta"
+    assert cluster.ended(task_id)["attempts"][-1]["node_id"] == cluster.id("beta")
 
 
 def test_one_data_folder_has_one_agent(cluster: Cluster) -> None:

@@ -27,16 +27,19 @@ from ambient_vcp.domain.verification.votes import (
 )
 from ambient_vcp.testing import builders
 
-TASKS = 40_000
+TASKS = 10_000
 SHARES = [0.05, 0.10, 0.20, 0.30]
 Z_95 = 1.96
+Z_SURE = 4.0
+"""The bounds are met exactly, so of the many 95 % intervals here some miss by chance; this one,
+1 in 30,000, decides."""
 
 
-def interval(successes, trials):
-    """Wilson's 95 % interval of a share."""
-    share, z2 = successes / trials, Z_95**2
+def interval(successes, trials, z=Z_95):
+    """Wilson's interval of a share, 95 % unless told otherwise."""
+    share, z2 = successes / trials, z**2
     middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z_95 * sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    half = z * sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
     return max(0.0, middle - half), middle + half
 
 
@@ -60,16 +63,15 @@ def one_task(random, share, replicas, *, trusted):
 
 def run(share, replicas, *, trusted, seed, tasks=TASKS):
     random = Random(f"byzantine {seed} {share} {replicas} {trusted}")
-    kinds, wrong, votes = Counter(), Counter(), Counter()
+    kinds, wrong = Counter(), Counter()
     for _ in range(tasks):
         decision = one_task(random, share, replicas, trusted=trusted)
         if decision is None:
             kinds["none"] += 1
             continue
         kinds[decision.kind] += 1
-        votes[decision.kind] = max(votes[decision.kind], decision.agreeing + decision.disagreeing)
         wrong[decision.kind] += decision.key == "wrong"
-    return kinds, wrong, votes
+    return kinds, wrong
 
 
 @pytest.mark.parametrize("trusted", [False, True], ids=["ordinary", "trusted-decider"])
@@ -77,7 +79,7 @@ def run(share, replicas, *, trusted, seed, tasks=TASKS):
 @pytest.mark.parametrize("share", SHARES)
 def test_colluders_get_no_more_wrong_results_accepted_than_stated(share, replicas, trusted):
     seed = 1
-    kinds, wrong, votes = run(share, replicas, trusted=trusted, seed=seed)
+    kinds, wrong = run(share, replicas, trusted=trusted, seed=seed)
     for kind in sorted(k for k in kinds if k != "none"):
         fewest = replicas if kind is DecisionKind.UNANIMOUS else max(3, replicas)
         count = {DecisionKind.SINGLE: 1}.get(kind, fewest)
@@ -91,14 +93,14 @@ def test_colluders_get_no_more_wrong_results_accepted_than_stated(share, replica
             f"{wrong[kind] / TASKS:.4%} [{low:.4%}, {high:.4%}], bound {ppb / BILLION:.4%} "
             f"({formula}); of {kinds[kind]} so decided {among:.2%}"
         )
-        assert low <= ppb / BILLION
+        assert interval(wrong[kind], TASKS, Z_SURE)[0] <= ppb / BILLION
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 5])
 @pytest.mark.parametrize("share", SHARES)
 def test_the_rule_as_a_whole_errs_as_a_majority_does(share, replicas):
     """Whatever a task's votes turn out to be: at most a majority of 3, or of the replicas."""
-    kinds, wrong, _ = run(share, replicas, trusted=False, seed=2)
+    kinds, wrong = run(share, replicas, trusted=False, seed=2)
     total = sum(wrong.values())
     bound = majority_ppb(max(3, replicas), round(share * MILLION)) / BILLION
     low, high = interval(total, TASKS)
@@ -106,9 +108,8 @@ def test_the_rule_as_a_whole_errs_as_a_majority_does(share, replicas):
         f"seed 2 f={share:.0%} k={replicas} whole rule: wrong {total / TASKS:.4%} "
         f"[{low:.4%}, {high:.4%}], majority bound {bound:.4%}, undecided {kinds['none']}"
     )
-    assert low <= bound
-    if replicas in (3, 2):
-        assert high >= bound * 0.9, "the bound is not idle: it is met nearly"
+    low, high = interval(total, TASKS, Z_SURE)
+    assert low <= bound <= high, "the bound is what happens, neither more nor less"
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -116,7 +117,7 @@ def test_the_judge_of_whole_records_decides_as_the_voting_rule_does(share):
     """The same through real records with real statements and signatures."""
     spec, random = builders.quorum_spec(2), Random(f"records {share}")
     wrong = decided = 0
-    for _ in range(300):
+    for _ in range(100):
         attempts, wanted = [], 2
         while True:
             for _ in range(wanted):
@@ -139,6 +140,6 @@ def test_the_judge_of_whole_records_decides_as_the_voting_rule_does(share):
         lies = sum(a.result.output == b"lie" for a in attempts)
         assert (accepted.result.output == b"lie") == (2 * lies > len(attempts))
     bound = majority_ppb(3, round(share * MILLION)) / BILLION
-    low, _ = interval(wrong, decided)
+    low, _ = interval(wrong, decided, Z_SURE)
     print(f"f={share:.0%}: {wrong} of {decided} wrong, bound {bound:.2%}")
     assert low <= bound

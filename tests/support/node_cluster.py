@@ -53,6 +53,10 @@ class Process:
     def log(self) -> str:
         return self.log_path.read_text()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -80,7 +84,9 @@ class Cluster:
     """Starts and ends processes; everything lives below one folder."""
 
     def __init__(self, root: Path, *settings: str) -> None:
+        self._plane_root = root
         self._root = root
+        self._scene = 0
         self._settings = settings or FAST
         self._nodes: list[Process] = []
         self._port = 0
@@ -107,11 +113,31 @@ class Cluster:
 
     @property
     def plane_folder(self) -> Path:
-        return self._root / "plane"
+        return self._plane_root / "plane"
+
+    def new_scene(self, root: Path) -> None:
+        """Clear the stage: earlier nodes end and are deleted, later ones live below ``root``."""
+        if not self.plane.is_alive:
+            self.start_plane()
+        for process in self._nodes:
+            process.kill()
+        for node in self.api.get("/nodes").raise_for_status().json()["nodes"]:
+            self.api.delete(f"/nodes/{node['node_id']}").raise_for_status()
+        self._nodes.clear()
+        self._root = root
+        self._scene += 1
+
+    def id(self, name: str) -> str:
+        """The node id behind a name of this scene; ids of deleted nodes are not used again."""
+        return f"{name}-{self._scene}"
+
+    def info(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.get(f"/nodes/{self.id(name)}").raise_for_status().json()
+        return found
 
     def start_plane(self) -> None:
         """Start the control plane, on the port it had before."""
-        log = self._root / "plane.log"
+        log = self._plane_root / "plane.log"
         log.write_bytes(b"")
         arguments = ["ambient_vcp.apps.control_plane", "serve", "--port", str(self._port)]
         arguments += ["--data-dir", str(self.plane_folder), *self._settings]
@@ -132,7 +158,7 @@ class Cluster:
         arguments = ["ambient_vcp.apps.node"]
         environment = {}
         if join:
-            arguments += ["join", self.url, "--id", name]
+            arguments += ["join", self.url, "--id", self.id(name)]
             environment["AMBIENT_VCP_JOIN_CODE"] = self.code()
         else:
             arguments += ["run"]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
-from support.postgres import PostgresServer
 
 from ambient_vcp.adapters.sql import SqlStore, SyncSqlStore
 from ambient_vcp.domain.execution.invocation import ScalarCall
@@ -33,6 +32,7 @@ from ambient_vcp.domain.tasks.spec import (
     VerificationRequest,
 )
 from ambient_vcp.ports.store import Transaction
+from support.postgres import PostgresServer
 
 T = TypeVar("T")
 ENGINES = ("sqlite-file", "sqlite-memory", "postgresql")

@@ -131,7 +131,7 @@ class SimulatedPlane:
     def cancel(self, account_id: AccountId, task_id: TaskId) -> bool | None:
         def use_case(tx: Transaction) -> finish.Ending:
             record = tx.tasks.load([task_id], lock=True)[task_id]
-            return list(finish.cancel(tx, record, actor=account_id).cut)
+            return finish.cancel(tx, record, actor=account_id)
 
         ending = self._commit(use_case)
         if ending is None:

@@ -14,8 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ambient_vcp.adapters.sql.events import RAISE_BASE
-from ambient_vcp.adapters.sql.faults import is_connection_loss, is_retryable, postgresql_fault
 from ambient_vcp.adapters.sql.migrate import upgrade
+from ambient_vcp.adapters.sql.postgres_faults import (
+    is_connection_loss,
+    is_retryable,
+    postgresql_fault,
+)
 from ambient_vcp.adapters.sql.session import Session
 from ambient_vcp.adapters.sql.specs import SpecCache
 from ambient_vcp.adapters.sql.statement import Dialect

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ambient_vcp.adapters.sql.clock import DatabaseClock
-from ambient_vcp.adapters.sql.faults import sqlite_fault
 from ambient_vcp.adapters.sql.file_lock import FileLock
 from ambient_vcp.adapters.sql.migrate import upgrade
 from ambient_vcp.adapters.sql.session import Session
 from ambient_vcp.adapters.sql.specs import SpecCache
+from ambient_vcp.adapters.sql.sqlite_faults import sqlite_fault
 from ambient_vcp.adapters.sql.statement import Dialect
 from ambient_vcp.adapters.sql.transaction import SqlTransaction
 from ambient_vcp.domain.errors import InvalidInputError, UnavailableError
@@ -100,7 +100,8 @@ class SqliteDatabase:
         high_water = self._driver.execute("SELECT high_water_ms FROM clock").fetchone()[0]
         self._clock.start(high_water)
         self._high_water_ms = high_water
-        self._session = Session(self._driver.cursor(), Dialect.SQLITE, now=self._clock.now_ms)
+        self._cursor = self._driver.cursor()
+        self._session = Session(self._cursor, Dialect.SQLITE, now=self._clock.now_ms)
         self._reading: Engine | None = None
         if self._path is not None:
             self._reading = create_engine(
@@ -220,13 +221,15 @@ class SqliteDatabase:
             return self._read_from(_driver_connection(connection), use_case)
 
     def _read_from(self, driver: sqlite3.Connection, use_case: Callable[[Transaction], T]) -> T:
-        session = Session(driver.cursor(), Dialect.SQLITE, read_only=True, now=self._clock.now_ms)
+        cursor = driver.cursor()
+        session = Session(cursor, Dialect.SQLITE, read_only=True, now=self._clock.now_ms)
         driver.execute("BEGIN")
         try:
             return use_case(SqlTransaction(session, self.specs))
         except sqlite3.Error as error:
             raise sqlite_fault(error) or error from error
         finally:
+            cursor.close()
             driver.execute("ROLLBACK")
 
     def close(self) -> None:
@@ -238,6 +241,9 @@ class SqliteDatabase:
         if getattr(self, "_reading", None) is not None:
             assert self._reading is not None
             self._reading.dispose()
+        if hasattr(self, "_cursor"):
+            # An open cursor would keep the file open beyond the connection's end.
+            self._cursor.close()
         if hasattr(self, "_writer"):
             self._writer.close()
             self._writing.dispose()

@@ -79,19 +79,14 @@ class LocalCluster:
         self.wait_for_node(client, node_id)
 
     def launch_node(self, client: Client, node_id: str, *extra: str, region: str = "local") -> None:
-        """Start a node's process; the first time it joins with an invitation.
-
-        Later its key is known, so it may join from anywhere without one: also at another port.
-        """
+        """Start a node's process; the first time it joins with an invitation."""
         folder = self.data_dir / "nodes" / node_id
         log_file = self.data_dir / "logs" / f"{node_id}.log"
         arguments = ["run", "--data-dir", str(folder)]
         variables: dict[str, str] = {}
-        joined_at = _joined_at(folder / "node.json")
-        if joined_at != self.endpoint:
+        if not _has_joined(folder / "node.json", self.endpoint):
             arguments = ["join", self.endpoint, "--data-dir", str(folder), "--id", node_id]
             arguments += ["--region", region, "--node-type", "compute"]
-        if joined_at is None:
             # By the environment: other users can read command lines.
             variables["AMBIENT_VCP_JOIN_CODE"] = str(client.invite()["code"])
         child = Child(
@@ -185,13 +180,19 @@ def wait_until(condition: Callable[[], bool], child: Child, otherwise: str) -> N
         time.sleep(POLL_S)
 
 
-def _joined_at(state_file: Path) -> str | None:
-    """The control plane that the node of this state file joined last, if it ever did."""
+def _has_joined(state_file: Path, endpoint: str) -> bool:
+    """Whether the node of this state file has joined; its control plane may have a new port.
+
+    An agent does not follow a control plane to another address by itself. Here both are ours, so
+    the address is put right in the agent's state before it starts.
+    """
     try:
         state = json.loads(state_file.read_text())
     except (FileNotFoundError, ValueError):
-        return None
-    return str(state["url"]).rstrip("/") if state.get("enrolled") else None
+        return False
+    if state.get("url") != endpoint:
+        write_private(state_file, json.dumps({**state, "url": endpoint}).encode())
+    return bool(state.get("enrolled"))
 
 
 def is_serving(client: Client, node_id: str, *, since_ms: int) -> bool:

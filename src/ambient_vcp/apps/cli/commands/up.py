@@ -218,7 +218,7 @@ def _write_state(descriptor: int, info: dict[str, Any]) -> None:
 
 def _choose_port(port: int | None, before: dict[str, Any]) -> int:
     """The one asked for, else the one of last time, else ours or the next free one."""
-    if port is not None:
+    if port:
         return free_port(port)
     last = before.get("port")
     if isinstance(last, int):
@@ -226,4 +226,4 @@ def _choose_port(port: int | None, before: dict[str, Any]) -> int:
             return free_port(last)
         except CommandFailed:
             note(f"port {last} of last time is in use now")
-    return free_port(PORT, tries=PORTS_TRIED)
+    return free_port(0) if port == 0 else free_port(PORT, tries=PORTS_TRIED)
