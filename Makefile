@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: help
 help: ## list the commands

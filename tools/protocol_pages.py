@@ -143,7 +143,8 @@ def error_codes() -> str:
 def render() -> str:
     parts = [
         (
-            "# States, reasons and tables\n\nWritten by `tools/protocol_pages.py` from the tables in "
+            "# States, reasons and tables\n\n"
+            "Written by `tools/protocol_pages.py` from the tables in "
             "`src/ambient_vcp/domain`. Do not edit.\n"
         ),
         moves("Tasks", TASK_MOVES),

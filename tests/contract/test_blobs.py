@@ -130,9 +130,7 @@ def test_a_file_is_moved_in_or_dropped(blobs: LocalBlobStore, tmp_path: Path):
     asyncio.run(run())
 
 
-def test_an_upload_grows_in_parts_and_becomes_a_blob(
-    blobs: LocalBlobStore, staging: UploadStaging
-):
+def test_an_upload_grows_in_parts_and_becomes_a_blob(blobs: LocalBlobStore, staging: UploadStaging):
     data = os.urandom(100_000)
 
     async def run():
@@ -215,9 +213,7 @@ def test_two_writers_of_one_upload_do_not_mix(staging: UploadStaging):
 
     async def run():
         await staging.start(UPLOAD, 4)
-        first = asyncio.create_task(
-            staging.append(UPLOAD, offset=0, size_bytes=4, chunks=slow())
-        )
+        first = asyncio.create_task(staging.append(UPLOAD, offset=0, size_bytes=4, chunks=slow()))
         await asyncio.sleep(0.05)
         with pytest.raises(UploadOffsetError):
             await staging.append(UPLOAD, offset=2, size_bytes=4, chunks=pieces(b"xy"))
@@ -286,7 +282,11 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing_half_visible(tmp_path: Pa
         """
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     names = [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()]

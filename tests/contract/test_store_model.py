@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -306,12 +305,11 @@ def check(opened, **options):
     case("runTest").runTest()
 
 
-def test_the_store_in_memory_behaves_as_the_model(request):
-    examples = 60 if request.config.getoption("numprocesses", None) is None else 100
-    folder = Path(tempfile.gettempdir())
+def test_the_store_in_memory_behaves_as_the_model(tmp_path):
+    """More sequences can be asked for by ``AMBIENT_VCP_TEST_EXAMPLES``."""
     check(
-        lambda: sqlite_handle("sqlite-memory", folder),
-        max_examples=examples,
+        lambda: sqlite_handle("sqlite-memory", tmp_path),
+        max_examples=int(os.environ.get("AMBIENT_VCP_TEST_EXAMPLES", "100")),
         stateful_step_count=50,
     )
 

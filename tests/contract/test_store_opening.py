@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory

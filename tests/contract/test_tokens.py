@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,9 @@ def decoded(part: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def forged(key: OKPKey, text: str, *, header: dict | None = None, claims: dict | None = None) -> str:
+def forged(
+    key: OKPKey, text: str, *, header: dict | None = None, claims: dict | None = None
+) -> str:
     """A token signed with the right key, but with parts changed or removed (None)."""
     parts = text.split(".")
     changed = []
@@ -221,10 +222,10 @@ def test_the_key_file_is_private_and_the_same_the_next_time(tmp_path: Path):
 def test_a_key_file_that_others_may_read_or_that_is_no_key_is_refused(tmp_path: Path):
     path = tmp_path / "tokens.json"
     load_or_create(path)
-    os.chmod(path, 0o644)
+    path.chmod(0o644)
     with pytest.raises(PermissionError):
         load_or_create(path)
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     path.write_text(json.dumps(OKPKey.generate_key("X25519").as_dict(private=True)))
     with pytest.raises(ValueError, match="Ed25519"):
         load_or_create(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from support.control_plane import ControlPlaneProcess, Person, leave, new_person, running
 
 

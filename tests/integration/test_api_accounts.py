@@ -7,6 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from support.control_plane import PASSWORD, ControlPlaneProcess, Person, join, login
 
 

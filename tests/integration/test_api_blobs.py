@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+
 from support.control_plane import BASE, ControlPlaneProcess, Person, join, submitted
 
 MIB = 1024 * 1024
@@ -206,9 +207,7 @@ def test_a_node_reads_and_writes_only_under_a_live_lease(person: Person):
     output = b"an output"
     refused = machine.api.put(f"/blobs/{digest_of(output)}", content=output)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
-    task = submitted(
-        person, inputs={"interface": "bytes", "input": {"digest": digest}}
-    )
+    task = submitted(person, inputs={"interface": "bytes", "input": {"digest": digest}})
     machine.claim_one(task["task_id"])
     assert machine.api.get(f"/blobs/{digest}").content == data
     assert machine.api.put(f"/blobs/{digest_of(output)}", content=output).status_code == 201

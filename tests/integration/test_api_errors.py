@@ -7,6 +7,7 @@ import socket
 
 import httpx
 import pytest
+
 from support.control_plane import BASE, ControlPlaneProcess, Person, add_task, join
 
 SHAPE = {"error", "code", "message", "hint", "retryable", "request_id", "details"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import httpx
+
 from support.control_plane import (
     ControlPlaneProcess,
     Machine,
@@ -23,9 +24,7 @@ def kinds(stream: Stream, task: dict) -> list[str]:
 
 def work_off(machine: Machine, task: dict) -> None:
     assignment = machine.claim_one(task["task_id"])
-    machine.hand_in(
-        signed_entry(machine.signer, machine.node_id, assignment, scalar_output(5))
-    )
+    machine.hand_in(signed_entry(machine.signer, machine.node_id, assignment, scalar_output(5)))
 
 
 def test_a_listener_hears_a_tasks_whole_life_in_order(person: Person):
@@ -115,6 +114,7 @@ def test_the_stream_of_a_deleted_node_ends(person: Person):
     stream = Stream(machine.api, f"/nodes/{machine.node_id}/events")
     person.api.delete(f"/nodes/{machine.node_id}")
     assert stream.ended.wait(10)
+    stream.close()
     assert machine.api.get(f"/nodes/{machine.node_id}/events").status_code == 404
 
 

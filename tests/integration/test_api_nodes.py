@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from ambient_vcp.wire.challenge import challenge_message
 from support.control_plane import (
     ControlPlaneProcess,
     Machine,
@@ -13,12 +15,12 @@ from support.control_plane import (
     capabilities,
     eventually,
     join,
+    new_person,
     report,
+    running,
     submitted,
     telemetry,
 )
-
-from ambient_vcp.wire.challenge import challenge_message
 
 
 def code_of(person: Person) -> str:
@@ -355,11 +357,7 @@ def test_the_probe_sends_and_takes_bytes(person: Person):
 
 
 def test_a_silent_node_goes_offline_and_comes_back_with_a_heartbeat(tmp_path):
-    from support.control_plane import new_person, running
-
-    with running(
-        tmp_path / "data", "--offline-after-ms", "300", "--sweep-ms", "50"
-    ) as plane:
+    with running(tmp_path / "data", "--offline-after-ms", "300", "--sweep-ms", "50") as plane:
         person = new_person(plane)
         machine = join(person)
         path = f"/nodes/{machine.node_id}"

@@ -1,8 +1,11 @@
-"""The process itself: starting, stopping, dying, coming back, and how much of the machine it takes."""
+"""The process itself: starting, stopping, dying, coming back, and what it costs at rest."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -11,7 +14,11 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+
+from ambient_vcp.domain.log.checkpoint import parse_checkpoint
+from ambient_vcp.domain.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from support.control_plane import (
     PASSWORD,
     ControlPlaneProcess,
@@ -31,7 +38,13 @@ COMMAND = [sys.executable, "-m", "ambient_vcp.apps.control_plane"]
 
 def run(*arguments: str, stdin: str = "", **more) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=60, **more
+        [*COMMAND, *arguments],
+        check=False,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
     )
 
 
@@ -84,6 +97,7 @@ def test_sigterm_ends_streams_and_everything_comes_back(tmp_path: Path):
         assert plane.stop() == 0
         assert time.monotonic() - started < 10
         assert stream.ended.wait(5)
+        stream.close()
         assert not (tmp_path / "data" / "control-plane.json").exists()
     with running(tmp_path / "data") as again:
         assert again.ready["public_key"] == plane.ready["public_key"]
@@ -121,8 +135,6 @@ def test_what_was_acknowledged_before_sigkill_is_there_afterwards(tmp_path: Path
 
 
 def test_an_upload_continues_after_sigkill(tmp_path: Path):
-    import hashlib
-
     data = bytes(range(256)) * 4096
     digest = hashlib.sha256(data).hexdigest()
     with running(tmp_path / "data") as plane:
@@ -174,8 +186,6 @@ def test_settings_out_of_bounds_are_refused(tmp_path: Path, option, value):
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path):
-    import os
-
     environment = os.environ | {"AMBIENT_VCP_CONTROL_PLANE_LEASE_MS": "7"}
     done = run("serve", "--data-dir", str(tmp_path), env=environment)
     assert done.returncode == 2
@@ -219,8 +229,6 @@ def test_closed_registration_is_closed(tmp_path: Path):
 
 
 def test_at_rest_it_stays_small_and_quiet(plane: ControlPlaneProcess):
-    import psutil
-
     process = psutil.Process(plane.process.pid)
     before = process.cpu_times()
     time.sleep(5)
@@ -251,19 +259,12 @@ def test_the_openapi_document_lists_every_operation_and_its_errors(plane: Contro
 
 
 def test_the_log_is_consistent_and_proves_inclusion(plane: ControlPlaneProcess):
-    import base64
-
-    from ambient_vcp.domain.log.checkpoint import parse_checkpoint
-    from ambient_vcp.domain.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-
     person = new_person(plane)
     with plane.client() as public:
 
         def head(beyond: int) -> tuple[int, bytes]:
             found = eventually(
-                lambda: (
-                    (h := public.get("/log/checkpoint").json())["size"] > beyond and h
-                )
+                lambda: (h := public.get("/log/checkpoint").json())["size"] > beyond and h
             )
             checkpoint = parse_checkpoint(found["checkpoint"])
             assert checkpoint.size == found["size"]
@@ -275,13 +276,20 @@ def test_the_log_is_consistent_and_proves_inclusion(plane: ControlPlaneProcess):
         second, second_root = head(first)
         path = public.get(f"/log/consistency?first={first}&second={second}").json()["path"]
         hashes = [bytes.fromhex(step) for step in path]
-        assert verify_consistency(first, second, first_root, second_root, hashes)
+        assert verify_consistency(
+            old_size=first,
+            old_root=first_root,
+            new_size=second,
+            new_root=second_root,
+            path=hashes,
+        )
         page = public.get(f"/log/leaves?start={second - 1}&limit=1").json()
         leaf = base64.b64decode(page["leaves"][0]["data_b64"])
         query = f"/log/inclusion?index={second - 1}&size={second}"
         proof = [bytes.fromhex(step) for step in public.get(query).json()["path"]]
-        assert verify_inclusion(second - 1, second, leaf_hash(leaf), proof, second_root)
-        assert not verify_inclusion(second - 1, second, leaf_hash(leaf + b"x"), proof, second_root)
+        place = {"index": second - 1, "size": second, "path": proof, "root": second_root}
+        assert verify_inclusion(leaf_hash(leaf), **place)
+        assert not verify_inclusion(leaf_hash(leaf + b"x"), **place)
         for bad in (f"/log/inclusion?index={second}&size={second}", "/log/leaves?limit=0"):
             assert public.get(bad).status_code == 400
         too_far = f"/log/consistency?first=1&second={2**50}"

@@ -9,6 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from ambient_vcp.domain.execution.outcome import Reason
+from ambient_vcp.domain.receipts.receipt import receipt_from_json
 from support.control_plane import (
     HELLO,
     Machine,
@@ -19,8 +22,6 @@ from support.control_plane import (
     submitted,
 )
 from support.signed_results import scalar_output, signed_entry
-
-from ambient_vcp.domain.execution.outcome import Reason
 
 FIVE = scalar_output(5)
 
@@ -67,8 +68,6 @@ def test_a_task_goes_from_submission_to_a_receipt(person: Person):
 
 
 def test_the_sealed_receipt_verifies_offline(person: Person, tmp_path):
-    from ambient_vcp.domain.receipts.receipt import receipt_from_json
-
     machine = join(person)
     task = submitted(person)
     finish(machine, task)

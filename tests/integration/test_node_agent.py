@@ -100,14 +100,18 @@ def spooled(cluster: Cluster, name: str) -> list[Path]:
     return list((cluster.folder(name) / "spool").glob("*.json"))
 
 
-def cells_of(pid: int) -> int:
-    """Descendants of the agent that run a guest: they use the processor."""
-    found = 0
-    for child in psutil.Process(pid).children(recursive=True):
+def cells_of(pid: int) -> list[psutil.Process]:
+    """Descendants of the agent that run a guest now: below its helper, and using the processor."""
+    agent = psutil.Process(pid)
+    helpers = set(agent.children())
+    found = []
+    for child in agent.children(recursive=True):
         try:
-            found += child.cpu_times().user > 0.1 and child.status() == psutil.STATUS_RUNNING
+            busy = child.cpu_times().user > 0.1 and child.status() == psutil.STATUS_RUNNING
         except psutil.NoSuchProcess:
             continue
+        if busy and child not in helpers:
+            found.append(child)
     return found
 
 
@@ -215,12 +219,13 @@ def test_a_cancelled_task_kills_its_cell(cluster: Cluster) -> None:
     node = cluster.node("alpha")
     module, inputs, more = counting(25)
     task_id = cluster.submit(module, inputs, **more)
-    eventually("running cell", lambda: cells_of(node.pid))
+    cells = eventually("running cell", lambda: cells_of(node.pid))
 
     cluster.api.post(f"/tasks/{task_id}/cancel").raise_for_status()
 
     node.logged("the task was cancelled")
-    eventually("end of the cell", lambda: not cells_of(node.pid), 3)
+    _, alive = psutil.wait_procs(cells, timeout=3)
+    assert alive == []
 
 
 def test_a_killed_agent_s_work_finishes_elsewhere(cluster: Cluster) -> None:

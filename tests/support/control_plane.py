@@ -328,4 +328,5 @@ class Stream:
     def close(self) -> None:
         """Leave. The thread ends with the next line or comment."""
         self._stop.set()
+        self._thread.join(25)
         self._client.close()

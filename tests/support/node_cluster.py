@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 START_SECONDS_MAX = 30.0
+ENDED = {"completed", "failed", "cancelled"}
 FAST = ("--lease-ms", "4000", "--sweep-ms", "250", "--heartbeat-ms", "500", "--bcrypt-cost", "4")
 
 
@@ -116,11 +117,14 @@ class Cluster:
         return self._plane_root / "plane"
 
     def new_scene(self, root: Path) -> None:
-        """Clear the stage: earlier nodes end and are deleted, later ones live below ``root``."""
+        """Clear the stage: earlier tasks and nodes end, later nodes live below ``root``."""
         if not self.plane.is_alive:
             self.start_plane()
         for process in self._nodes:
             process.kill()
+        for task in self.api.get("/tasks?limit=200").raise_for_status().json()["tasks"]:
+            if task["state"] not in ENDED:
+                self.api.post(f"/tasks/{task['task_id']}/cancel").raise_for_status()
         for node in self.api.get("/nodes").raise_for_status().json()["nodes"]:
             self.api.delete(f"/nodes/{node['node_id']}").raise_for_status()
         self._nodes.clear()
@@ -212,7 +216,7 @@ class Cluster:
 
         def over() -> dict[str, Any] | None:
             task = self.task(task_id)
-            return task if task["state"] in {"completed", "failed", "cancelled"} else None
+            return task if task["state"] in ENDED else None
 
         try:
             found: dict[str, Any] = eventually("end of the task", over, seconds)

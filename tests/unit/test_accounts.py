@@ -17,7 +17,9 @@ def test_good_names_are_taken(name):
     assert check_username(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "ab", "x" * 33, "ü" * 17, "a b", "a-b", "a\nb", "a.b", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "ab", "x" * 33, "ü" * 17, "a b", "a-b", "a\nb", "a.b", "a\0b"]
+)
 def test_bad_names_are_refused(name):
     with pytest.raises(ValidationFailedError):
         check_username(name)

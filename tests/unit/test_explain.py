@@ -153,7 +153,7 @@ def test_a_voter_that_went_offline_still_binds_its_owner_and_network():
     house.run(lambda tx: tx.tasks.grant([(task_id, 0, "first")], lease_ms=30_000))
     house.run(lambda tx: tx.nodes.set_status("first", NodeStatus.OFFLINE))
     slot = house.why(task_id).slots[1]
-    assert dict(slot.nodes) == {"second": "same_owner_as_replica"}
+    assert dict(slot.nodes) == {"first": "offline", "second": "same_owner_as_replica"}
     assert house.place().grants == ()
     assert slot.purpose == SlotPurpose.PRIMARY
     house.store.close()

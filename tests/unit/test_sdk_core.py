@@ -5,22 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ambient_vcp.domain.receipts.statement import commit_private_input
-from ambient_vcp.sdk import cluster, events, tasks, uploads
+from ambient_vcp.sdk import cluster, events, tasks
 from ambient_vcp.sdk.effects import (
-    Blocking,
-    Emit,
-    NextLine,
-    Now,
-    OpenLines,
-    Operation,
-    Pause,
     Reply,
     Request,
 )
@@ -36,85 +28,10 @@ from ambient_vcp.sdk.errors import (
 )
 from ambient_vcp.sdk.request import INPUT_INLINE_BYTES_MAX, TaskRequest, prepare
 from ambient_vcp.sdk.results import BytesResult, ProgramResult, ScalarResult, TaskInfo, typed_result
-from ambient_vcp.sdk.session import TRIES_MAX, Credential, Session
+from ambient_vcp.sdk.session import TRIES_MAX, Credential
+from support.scripted import World, error, reply, script, session
 
 MODULE = b"\0asm\1\0\0\0"
-
-
-def reply(status: int = 200, body: Any = None, **headers: str) -> Reply:
-    content = b"" if body is None else json.dumps(body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status=status, headers=named, content=content)
-
-
-def error(status: int, code: str, *, retryable: bool = False) -> Reply:
-    body = {"code": code, "message": f"it is {code}", "hint": "do this", "retryable": retryable}
-    return reply(status, {**body, "request_id": "r-1", "details": {"where": "x"}})
-
-
-class World:
-    """Performs effects: ``answer`` replies to requests, time passes only in pauses."""
-
-    def __init__(self, answer: Callable[[Request], Reply | Exception]) -> None:
-        self.answer = answer
-        self.requests: list[Request] = []
-        self.pauses: list[float] = []
-        self.emitted: list[Any] = []
-        self.lines: list[str | Exception] = []
-        self.now = 0.0
-
-    def run(self, operation: Operation[Any]) -> Any:
-        value: Any = None
-        failure: Exception | None = None
-        while True:
-            try:
-                effect = operation.throw(failure) if failure else operation.send(value)
-            except StopIteration as stop:
-                return stop.value
-            value, failure = None, None
-            try:
-                value = self.perform(effect)
-            except Exception as failed:  # noqa: BLE001 - as the drivers do
-                failure = failed
-
-    def perform(self, effect: Any) -> Any:
-        match effect:
-            case Request():
-                return self.reply_to(effect)
-            case OpenLines():
-                return self.reply_to(effect.request)
-            case NextLine():
-                line = self.lines.pop(0) if self.lines else None
-                if isinstance(line, Exception):
-                    raise line
-                return line
-            case Pause(seconds):
-                self.pauses.append(seconds)
-                self.now += seconds
-            case Now():
-                return self.now
-            case Blocking(call):
-                return call()
-            case Emit(item):
-                self.emitted.append(item)
-        return None
-
-    def reply_to(self, request: Request) -> Reply:
-        self.requests.append(request)
-        answer = self.answer(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def script(*answers: Reply | Exception) -> World:
-    """Answers in order, whatever is asked."""
-    left = list(answers)
-    return World(lambda _request: left.pop(0))
-
-
-def session(**fields: Any) -> Session:
-    return Session(**{"endpoint": "http://host", "token": "t0", **fields})
 
 
 def test_a_get_is_repeated_after_broken_connections_and_passing_server_errors() -> None:
@@ -263,66 +180,6 @@ def test_a_private_input_is_committed_to_with_the_given_blinder() -> None:
 def test_contradictory_requests_are_refused_before_anything_is_sent(request_: TaskRequest) -> None:
     with pytest.raises(BadRequest):
         prepare(request_)
-
-
-class BlobServer:
-    """A blob store that takes pieces, and loses the connection after the ones it is told to."""
-
-    def __init__(self, *, lose_after_pieces: set[int]) -> None:
-        self.stored = bytearray()
-        self.pieces = 0
-        self.lose_after_pieces = lose_after_pieces
-        self.size_bytes = 0
-
-    def __call__(self, request: Request) -> Reply | Exception:
-        match request.method, request.path:
-            case "POST", "/blobs/uploads":
-                self.size_bytes = json.loads(request.content or b"")["size_bytes"]
-                opened = {"upload_id": "u", "offset": 0, "chunk_bytes_max": 1 << 20}
-                return reply(201, {**opened, "complete": False})
-            case "HEAD", "/blobs/uploads/u":
-                return reply(200, upload_offset=str(len(self.stored)))
-            case "PATCH", "/blobs/uploads/u":
-                return self.piece(request)
-        raise AssertionError(request)
-
-    def piece(self, request: Request) -> Reply | Exception:
-        if int(request.headers["Upload-Offset"]) != len(self.stored):
-            return error(409, "upload_offset")
-        self.pieces += 1
-        self.stored += request.content or b""
-        if self.pieces in self.lose_after_pieces:
-            return ConnectionFailed("the answer was lost")
-        done = len(self.stored) == self.size_bytes
-        return reply(201 if done else 204, upload_offset=str(len(self.stored)))
-
-
-def test_a_large_upload_goes_on_where_the_other_side_stands() -> None:
-    data = bytes(range(256)) * (3 * 4096 + 100)
-    server = BlobServer(lose_after_pieces={1, 3})
-    world = World(server)
-    shown: list[tuple[str, int, int]] = []
-    digest = world.run(
-        uploads.upload(session(), data, label="input", progress=lambda *seen: shown.append(seen))
-    )
-    assert digest == hashlib.sha256(data).hexdigest()
-    assert bytes(server.stored) == data
-    assert shown[-1] == ("input", len(data), len(data))
-    assert [done for _, done, _ in shown] == sorted(done for _, done, _ in shown)
-
-
-def test_an_upload_whose_file_became_shorter_is_given_up(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(3 << 20))
-
-    def answer(request: Request) -> Reply | Exception:
-        if request.method == "PATCH":
-            path.write_bytes(b"")
-        return server(request)
-
-    server = BlobServer(lose_after_pieces=set())
-    with pytest.raises(BadRequest, match="shorter"):
-        World(answer).run(uploads.upload(session(), path))
 
 
 def test_events_are_parsed_as_the_standard_says() -> None:

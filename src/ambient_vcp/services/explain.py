@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ambient_vcp.domain.ids import NodeId
+from ambient_vcp.domain.nodes.node import Node
 from ambient_vcp.domain.scheduling.filters import refusal
 from ambient_vcp.domain.scheduling.placement import explain_demand
 from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, AttemptState, SlotState
@@ -14,6 +15,7 @@ from ambient_vcp.services.place import company_of, demand_of, node_view
 from ambient_vcp.services.settings import WorkSettings
 
 NODES_LISTED_MAX = 200
+NODES_EXPLAINED_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Explanation:
 def explain(tx: Transaction, record: TaskRecord, settings: WorkSettings) -> Explanation:
     """Say why the task is where it is. Reads only."""
     now_ms = tx.now_ms()
-    nodes = tx.nodes.placeable(settings.nodes_per_plan_max)
+    nodes = _registry(tx)
     views = {n.id: node_view(n, now_ms, settings.leases_per_node_max) for n in nodes}
     slots = []
     for slot in record.slots:
@@ -71,6 +73,18 @@ def explain(tx: Transaction, record: TaskRecord, settings: WorkSettings) -> Expl
     return Explanation(
         state=record.task.state, summary=_summary(record, slots, now_ms), slots=tuple(slots)
     )
+
+
+def _registry(tx: Transaction) -> list[Node]:
+    """Every node that is neither deleted nor rejected, offline and draining ones included."""
+    nodes: list[Node] = []
+    cursor: str | None = None
+    while len(nodes) < NODES_EXPLAINED_MAX:
+        page, cursor = tx.nodes.page(owner_id=None, cursor=cursor, at_most=NODES_LISTED_MAX)
+        nodes += page
+        if cursor is None:
+            break
+    return nodes
 
 
 def _waiting(record: TaskRecord, slot: Slot) -> WaitingSlot:

@@ -129,7 +129,7 @@ class Nemesis:
         self._note("node crash", node.name)
         node.crash()
         away_ms = self._draw.choice([500, 5_000, 20_000, 60_000])
-        self._cluster.timeline.after(away_ms, lambda: node.up or node.start())
+        self._cluster.timeline.after(away_ms, node.wake)
 
     def _pause_node(self) -> None:
         """Longer than the lease half of the time: the node wakes up to work that is not its own."""
@@ -162,12 +162,10 @@ class Nemesis:
         self._note("plane crash")
         if draw.random() < 0.5:
             plane.doomed = True
-            self._cluster.timeline.after(200, lambda: plane.up and plane.crash())
+            self._cluster.timeline.after(200, plane.crash)
         else:
             plane.crash()
-        self._cluster.timeline.after(
-            200 + draw.choice([300, 3_000, 12_000]), lambda: plane.up or plane.start()
-        )
+        self._cluster.timeline.after(200 + draw.choice([300, 3_000, 12_000]), plane.wake)
 
     def _jump_clock(self) -> None:
         node = self._victim()
@@ -181,21 +179,22 @@ class Nemesis:
             return
         node.give_up_work()
         back_ms = self._draw.choice([5_000, 60_000])
-        self._cluster.timeline.after(back_ms, lambda: plane.drain(node.id, draining=False))
+        self._cluster.timeline.after(back_ms, lambda: self._undrain(node))
+
+    def _undrain(self, node: SimulatedNode) -> None:
+        self._cluster.plane.drain(node.id, draining=False)
 
     def heal(self) -> None:
         """Everything up, connected, honest and fast."""
         cluster = self._cluster
         cluster.network.heal()
-        if not cluster.plane.up:
-            cluster.plane.start()
+        cluster.plane.wake()
         cluster.plane.doomed = False
         for node in cluster.nodes.values():
             node.paused_until_ms = 0
             node.become_honest()
-            if not node.up:
-                node.start()
-            cluster.plane.drain(node.id, draining=False)
+            node.wake()
+            self._undrain(node)
         cluster.journal.note("nemesis", "heals")
 
 

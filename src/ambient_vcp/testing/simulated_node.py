@@ -126,7 +126,10 @@ class SimulatedNode:
         self.done.clear()
         self.held = HeldLeases(self.character.concurrency)
 
-    def start(self) -> None:
+    def wake(self) -> None:
+        """Start again if it is down."""
+        if self.up:
+            return
         self.up = True
         self.boots += 1
         self.heartbeat_at_ms = self.clock.monotonic_ms()

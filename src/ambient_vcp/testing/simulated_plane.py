@@ -79,11 +79,17 @@ class SimulatedPlane:
         self._cursor = ""
 
     def crash(self) -> None:
+        """Stop answering. What was committed stays; a second crash is none."""
+        if not self.up:
+            return
         self.up = False
         self._witness.plane_down()
         self._journal.note("plane", "crashes")
 
-    def start(self) -> None:
+    def wake(self) -> None:
+        """Start again if it is down."""
+        if self.up:
+            return
         self.up, self.doomed, self._cursor = True, False, ""
         self.starts += 1
         self._witness.plane_up()

@@ -18,8 +18,8 @@ LIST_LENGTH_MAX = 4096
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)]
-HexDigest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-HexSignature = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+HexDigest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+HexSignature = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$", max_length=128)]
 TextList = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_LENGTH_MAX)]
 
 

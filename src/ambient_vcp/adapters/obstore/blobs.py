@@ -11,7 +11,7 @@ from pathlib import Path
 from obstore.store import LocalStore
 
 from ambient_vcp.adapters.obstore.faults import translated
-from ambient_vcp.domain.errors import InvalidInputError, NotFoundError
+from ambient_vcp.domain.errors import InvalidInputError, NotFoundError, UnavailableError
 from ambient_vcp.domain.ids import Digest
 
 PUT_BYTES_MAX = 16 * 1024 * 1024
@@ -111,9 +111,12 @@ class LocalBlobStore:
             UnavailableError: the folder cannot be written.
         """
         probe = self._root / ".check"
-        with translated("checking"):
-            await asyncio.to_thread(probe.write_bytes, b"ok")
-            await asyncio.to_thread(probe.unlink)
+        try:
+            with translated("checking"):
+                await asyncio.to_thread(probe.write_bytes, b"ok")
+                await asyncio.to_thread(probe.unlink)
+        except FileNotFoundError:
+            raise UnavailableError(reason="the folder of the blobs is gone") from None
 
     def _path(self, digest: Digest) -> Path:
         return self._root / _key(digest)

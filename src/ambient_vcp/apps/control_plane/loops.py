@@ -27,8 +27,9 @@ class LoopHealth:
 class Loop:
     """Runs ``tick`` when woken and at least every ``every_ms``.
 
-    A tick answers whether there is more to do at once. Ticks are at least ``gap_ms`` apart, and
-    never take more than half of the time: a costly tick waits as long as it took.
+    A tick answers whether there is more to do at once. Ticks are at least ``gap_ms`` apart, and a
+    tick is followed by a rest of ``rest`` times what it took, so that no loop can take the whole
+    machine, however much wakes it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Loop:
         gap_ms: int = 0,
     ) -> None:
         self.name = name
+        self.rest = 1
         self._tick = tick
         self._clock = clock
         self._every_ms = every_ms
@@ -78,7 +80,7 @@ class Loop:
                 except TimeoutError:
                     continue
             # Events that come in this pause share one tick.
-            await asyncio.sleep(max(self._gap_ms, took_ms) / 1000)
+            await asyncio.sleep(max(self._gap_ms, self.rest * took_ms) / 1000)
 
     async def _once(self) -> bool:
         self._woken.clear()

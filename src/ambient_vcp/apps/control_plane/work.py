@@ -18,6 +18,7 @@ from ambient_vcp.services import log, place, seal, sweep
 from ambient_vcp.services.settings import WorkSettings
 
 SEAL_MAX = 100
+IDLE_REST = 5
 PRUNE_MAX = 1_000
 NODE_EVENTS_KEPT = 200
 EVENTS_KEPT_MS = 7 * 86_400_000
@@ -93,6 +94,8 @@ class Work:
         )
         self._cursor = report.cursor
         self.unplaced = report.unplaced
+        # A backlog that nobody can take is looked at less often than one that moves.
+        self._scheduler.rest = 1 if report.grants or not report.unplaced else IDLE_REST
         if report.grants:
             self._fanout.granted(grant.lease.node_id for grant in report.grants)
             self.happened()

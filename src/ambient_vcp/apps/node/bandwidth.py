@@ -19,7 +19,8 @@ SETTLE_S = 1.0
 """Lets the first heartbeat go alone, so that it measures the line and not this probe."""
 
 REFRESH_S = 30 * 60
-BUSY_RETRY_S = 60
+BUSY_RETRY_S = 5
+FAILED_RETRY_S = 60
 
 
 class BandwidthProbe:
@@ -44,7 +45,7 @@ class BandwidthProbe:
                 await asyncio.sleep(REFRESH_S)
             except VcpError:
                 # Heartbeats report what is wrong; the figure stays as it was.
-                await asyncio.sleep(BUSY_RETRY_S)
+                await asyncio.sleep(FAILED_RETRY_S)
 
     async def probe(self) -> None:
         down = await _measure(self._api.probe_down)

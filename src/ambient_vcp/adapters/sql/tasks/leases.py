@@ -31,7 +31,7 @@ _WAITING = sql(
     columns=SLOT_COLUMNS,
 )
 _HISTORY = sql(
-    """SELECT task_id, node_id, state, result IS NOT NULL FROM attempts WHERE task_id IN {ids}""",
+    """SELECT task_id, node_id, state FROM attempts WHERE task_id IN {ids}""",
     ids=json_list("ids"),
 )
 _GRANT = sql(
@@ -145,10 +145,11 @@ class Leases(Stage):
         leased: defaultdict[str, set[NodeId]] = defaultdict(set)
         failed: defaultdict[str, set[NodeId]] = defaultdict(set)
         ids = json_text(sorted({row[0] for row in rows}))
-        for task_id, node_id, state, has_result in self._session.rows(_HISTORY, {"ids": ids}):
-            if has_result:
+        for task_id, node_id, state in self._session.rows(_HISTORY, {"ids": ids}):
+            # A late result is evidence, not a vote: its node may try again.
+            if state == AttemptState.COMPLETED:
                 voted[task_id].add(node_id)
-            if state in _LIVE_ATTEMPT:
+            elif state in _LIVE_ATTEMPT:
                 leased[task_id].add(node_id)
             elif state in _LOST_ATTEMPT:
                 failed[task_id].add(node_id)
