@@ -105,6 +105,28 @@ def test_one_of_many_endings_of_a_task_wins(handle):
     assert task.reason == str(won.index(True))
 
 
+def test_a_locked_task_is_changed_by_one_after_the_other(handle):
+    handle.submit(new_task(1))
+
+    def count(_):
+        def use_case(tx):
+            task = tx.tasks.load([task_id(1)], lock=True)[task_id(1)].task
+            update = TaskUpdate(
+                task_id=task.id,
+                expected=frozenset({task.state}),
+                state=task.state,
+                next_check_at_ms=0,
+                detail=str(int(task.detail or "0") + 1),
+            )
+            assert tx.tasks.update(update)
+
+        handle.transact(use_case)
+
+    all_at_once(THREADS, count)
+    task = handle.read(lambda tx: tx.tasks.load([task_id(1)]))[task_id(1)].task
+    assert task.detail == str(THREADS)
+
+
 class Market:
     """Sweepers, placers and workers on the same slots, and what each was told."""
 

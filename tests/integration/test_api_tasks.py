@@ -43,6 +43,11 @@ def test_a_task_goes_from_submission_to_a_receipt(person: Person):
     machine = join(person)
     task = submitted(person, name="two and three")
     assert (task["status"], task["class"], task["result"]) == ("pending", "signed", None)
+    stored = info(person, task["task_id"])
+    moving = {"status", "state", "updated_at", "assigned_nodes", "attempts"}
+    assert {k: v for k, v in stored.items() if k not in moving} == {
+        k: v for k, v in task.items() if k not in moving
+    }
     assignment = machine.claim_one(task["task_id"])
     assert assignment["spec"]["call"] == {"interface": "scalar", "name": "add", "args": ["2", "3"]}
     assert base64.b64decode(assignment["spec"]["module"]["inline"]) == HELLO

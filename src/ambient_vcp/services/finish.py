@@ -50,7 +50,8 @@ def accept(
     )
     tx.tasks.set_verdicts(record.task.id, dict(verdict.verdicts))
     standings.book(verdict.effects)
-    if state is TaskState.COMPLETED and wants_audit(record.task.spec, entropy.random()):
+    # A failure of the guest is an answer too: who lies about one must be found as well.
+    if wants_audit(record.task.spec, entropy.random()):
         audits.open_audit(tx, record.task.id, 1)
     return ending
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ambient_vcp.domain.ids import NodeId
-from ambient_vcp.domain.tasks.lifecycle import SlotPurpose, TaskState
+from ambient_vcp.domain.tasks.lifecycle import SlotPurpose
 from ambient_vcp.domain.tasks.records import TaskRecord
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.domain.verification.judge import (
@@ -87,7 +87,7 @@ def _settle_audit(
     tx: Transaction, record: TaskRecord, trusted: frozenset[NodeId], standings: Standings
 ) -> tuple[LeaseRef, ...]:
     task, verdict = record.task, judge_audit(record, trusted)
-    assert task.state is TaskState.COMPLETED
+    assert task.accepted is not None
     if verdict.verdicts:
         tx.tasks.set_verdicts(task.id, dict(verdict.verdicts))
     if verdict.more:

@@ -30,7 +30,9 @@ class Gate:
         self, app: ASGIApp, *, entropy: Entropy, requests_max: int, access_log: bool
     ) -> None:
         self._app = app
-        self._entropy = entropy
+        # Counted, not drawn: a system call for each request would wait for other threads.
+        self._prefix = entropy.token_bytes(6).hex()
+        self._count = 0
         self._requests_max = requests_max
         self._access_log = access_log
         self._busy = 0
@@ -40,7 +42,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope) or self._entropy.token_bytes(8).hex()
+        self._count += 1
+        request_id = _request_id(scope) or f"{self._prefix}-{self._count}"
         scope["vcp_request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
         status = 0

@@ -183,7 +183,7 @@ class TaskStore(Protocol):
         ...
 
     def set_assurance(self, task_id: TaskId, assurance: str) -> None:
-        """Change the assurance note of a completed task (audits); the state stays."""
+        """Change the assurance note of a task that ended with a result; the state stays."""
         ...
 
     def set_verdicts(self, task_id: TaskId, verdicts: dict[tuple[int, int], str]) -> None:
@@ -191,7 +191,7 @@ class TaskStore(Protocol):
         ...
 
     def provisional_of_node(self, node_id: NodeId, at_most: int) -> list[TaskId]:
-        """Completed tasks with assurance ``provisional`` whose accepted result is this node's."""
+        """Ended tasks with assurance ``provisional`` whose accepted result is this node's."""
         ...
 
     def unsealed(self, at_most: int) -> list[TaskId]:

@@ -55,6 +55,9 @@ class Program:
     limits: CellLimits
 
 
+Draw = Callable[[int], bytes]
+"""So many random bytes."""
+
 Programs = Callable[[Any], Program]
 """Translates the ``inputs`` of a computation; raises InvalidInputError."""
 
@@ -100,8 +103,8 @@ def decode_base64(text: str, where: str) -> bytes:
         raise InvalidInputError(where=where, rule="is base64 with padding (RFC 4648)") from None
 
 
-def read_submission(sent: TaskSubmission, programs: Programs, blinder: bytes) -> Incoming:
-    """Translate one submission. ``blinder`` is used where a commitment has to be made.
+def read_submission(sent: TaskSubmission, programs: Programs, draw: Draw) -> Incoming:
+    """Translate one submission. ``draw`` gives random bytes where a commitment has to be made.
 
     Raises:
         InvalidInputError, ValidationFailedError: the inputs do not fit the type.
@@ -125,14 +128,14 @@ def read_submission(sent: TaskSubmission, programs: Programs, blinder: bytes) ->
             usual=program.limits,
         )
     elif sent.task_type == TaskType.WASM_EXECUTION:
-        request = _wasm(sent, found, blinder)
+        request = _wasm(sent, found, draw)
     else:
         # An unknown type is the domain's to refuse, with the list of those that exist.
         request = _request(sent, module=None, call=BytesCall())
     return Incoming(request=request, blobs=tuple(found.blobs))
 
 
-def _wasm(sent: TaskSubmission, found: _Bytes, blinder: bytes) -> TaskRequest:
+def _wasm(sent: TaskSubmission, found: _Bytes, draw: Draw) -> TaskRequest:
     if (sent.wasm_module is None) == (sent.module is None):
         raise InvalidInputError(
             where="wasm_module",
@@ -165,11 +168,11 @@ def _wasm(sent: TaskSubmission, found: _Bytes, blinder: bytes) -> TaskRequest:
                 call=BytesCall(),
                 public_input=found.of(inputs.input, "inputs.input"),
                 private_input=private,
-                private_commitment=_commitment(inputs, private, blinder),
+                private_commitment=_commitment(inputs, private, draw),
             )
 
 
-def _commitment(inputs: BytesIn, private: InputRef | None, blinder: bytes) -> str:
+def _commitment(inputs: BytesIn, private: InputRef | None, draw: Draw) -> str:
     """The submitter's own commitment, or one that hides the input but that nobody can open."""
     if private is None:
         if inputs.private_commitment is not None:
@@ -177,9 +180,7 @@ def _commitment(inputs: BytesIn, private: InputRef | None, blinder: bytes) -> st
                 where="inputs.private_commitment", rule="goes with a private_input"
             )
         return ""
-    return inputs.private_commitment or commit_private_input(
-        blinder[:BLINDER_BYTES], private.digest
-    )
+    return inputs.private_commitment or commit_private_input(draw(BLINDER_BYTES), private.digest)
 
 
 def _argument(value: str | float) -> str:

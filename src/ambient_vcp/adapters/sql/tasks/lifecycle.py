@@ -40,7 +40,7 @@ _ACCEPT = sql(
 )
 _ASSURE = sql(
     """UPDATE tasks SET assurance = :assurance, updated_at_ms = {now}
-    WHERE id = :id AND state = 'completed'"""
+    WHERE id = :id AND accepted_node_id IS NOT NULL AND finished_at_ms IS NOT NULL"""
 )
 _JUDGE = sql(
     """UPDATE attempts SET verdict = @verdict {from_rows}
@@ -49,7 +49,7 @@ _JUDGE = sql(
 )
 _PROVISIONAL = sql(
     """SELECT id FROM tasks WHERE assurance = 'provisional' AND accepted_node_id = :node_id
-        AND state = 'completed' ORDER BY created_at_ms, id LIMIT :at_most"""
+        AND finished_at_ms IS NOT NULL ORDER BY created_at_ms, id LIMIT :at_most"""
 )
 _SEAL = sql(
     "UPDATE tasks SET sealed = 1 WHERE id IN {ids} AND finished_at_ms IS NOT NULL",

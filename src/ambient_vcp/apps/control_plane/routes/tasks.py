@@ -66,7 +66,7 @@ def task_id_of(call: Call[Any]) -> TaskId:
 async def _take_in(call: Call[Any], sent: TaskSubmission) -> Incoming:
     """Translate a submission and store the bytes it brought along."""
     plane = call.plane
-    incoming = read_submission(sent, plane.programs.translate, plane.entropy.token_bytes(32))
+    incoming = read_submission(sent, plane.programs.translate, plane.entropy.token_bytes)
     for _, data in incoming.blobs:
         await plane.blobs.put(data)
     return incoming
@@ -105,7 +105,7 @@ async def submit_one(call: Call[TaskSubmission]) -> Response:
     def work(tx: Transaction) -> bytes:
         spec = _spec(call, tx, incoming)
         (task_id,) = _submit(call, tx, [spec])
-        return encode(_info(call, tx, tx.tasks.load([task_id])[task_id]))
+        return encode(_info(call, tx, views.fresh_task(tx, task_id, call.account_id, spec)))
 
     body = await once(call, 201, work)
     call.plane.work.slots_opened()
