@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from support.control_plane import BASE, ControlPlaneProcess, Person, leave, new_person, running
 
 CLIENT_GONE = 499

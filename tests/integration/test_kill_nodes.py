@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from support.processes import (
     SHORT_LEASES,
     SPIN_FUEL,
@@ -33,7 +34,6 @@ SLACK_MS = 2_000
 
 LONG_ROUNDS = 120_000_000
 """Well over a second of work."""
-
 
 
 def submit(made: Site, body: dict[str, Any]) -> str:

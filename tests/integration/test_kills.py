@@ -19,13 +19,13 @@ from typing import Any
 
 import httpx
 import pytest
-from support.history import History, check_set
-from support.processes import BASE, ENDED, Site, add_task, eventually, site, spin_task
 
 from ambient_vcp.adapters.ed25519.verifier import Ed25519Verifier
 from ambient_vcp.domain.log.checkpoint import log_origin
 from ambient_vcp.domain.log.verify import verify_log
 from ambient_vcp.domain.receipts.verify import verify_receipt
+from support.history import History, check_set
+from support.processes import BASE, ENDED, Site, add_task, eventually, site, spin_task
 
 KILLS = int(os.environ.get("AMBIENT_VCP_KILLS", "6"))
 SEED = int(os.environ.get("AMBIENT_VCP_KILL_SEED") or random.randrange(2**32))

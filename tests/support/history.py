@@ -35,9 +35,7 @@ class History:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, client: int, kind: Kind, key: str, task_id: str = "") -> None:
-        step = Step(
-            at_sec=time.monotonic(), client=client, kind=kind, key=key, task_id=task_id
-        )
+        step = Step(at_sec=time.monotonic(), client=client, kind=kind, key=key, task_id=task_id)
         with self._lock:
             self.steps.append(step)
 

@@ -10,8 +10,8 @@ from ambient_vcp.domain.nodes.health import HEALTHY_MIN, health_of
 from ambient_vcp.domain.nodes.node import NodeStatus
 from ambient_vcp.domain.nodes.reputation import score
 from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, SlotPurpose, TaskState
-from ambient_vcp.domain.tasks.records import Task, TaskRecord
-from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
+from ambient_vcp.domain.tasks.records import TaskRecord
+from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.domain.verification.bounds import decision_bound
 from ambient_vcp.domain.verification.votes import DecisionKind
 from ambient_vcp.ports.store import Transaction
@@ -39,23 +39,6 @@ class ClusterFigures:
     average_health: float | None
     capacity: float
     tasks: dict[str, int]
-
-
-def fresh_task(
-    tx: Transaction, task_id: TaskId, account_id: AccountId, spec: TaskSpec
-) -> TaskRecord:
-    """A task that this transaction has stored, as anybody would read it, without reading it."""
-    now_ms = tx.now_ms()
-    task = Task(
-        id=task_id,
-        account_id=account_id,
-        spec=spec,
-        state=TaskState.PENDING,
-        created_at_ms=now_ms,
-        updated_at_ms=now_ms,
-        next_check_at_ms=now_ms,
-    )
-    return TaskRecord(task=task, slots=(), attempts=())
 
 
 def the_task(tx: Transaction, task_id: TaskId, viewer: Viewer, *, lock: bool = False) -> TaskRecord:

@@ -177,8 +177,8 @@ class TaskStore(Protocol):
         """Apply if the state is one of ``expected``; a terminal state is never left. False: not.
 
         A terminal state (or ``finished``) stamps ``finished_at_ms``. ``completed`` needs an
-        ``accepted`` attempt that is itself completed: the schema refuses anything else. Every update
-        stamps ``updated_at_ms``.
+        ``accepted`` attempt that is itself completed: the schema refuses anything else.
+        Every update stamps ``updated_at_ms``.
         """
         ...
 

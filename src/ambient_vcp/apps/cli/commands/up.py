@@ -117,7 +117,7 @@ def _announce(info: dict[str, Any], out: Output) -> None:
     endpoint = info["endpoint"]
     lines = [
         ("API", f"{endpoint}/api/v1"),
-        ("Reference", f"{endpoint}/docs"),
+        ("OpenAPI", f"{endpoint}/api-docs/openapi.json"),
         ("Health", f"{endpoint}/api/v1/health"),
         ("Nodes", ", ".join(info["nodes"]) or "none"),
         ("Data", info["data_dir"]),

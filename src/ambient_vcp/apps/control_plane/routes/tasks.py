@@ -105,7 +105,7 @@ async def submit_one(call: Call[TaskSubmission]) -> Response:
     def work(tx: Transaction) -> bytes:
         spec = _spec(call, tx, incoming)
         (task_id,) = _submit(call, tx, [spec])
-        return encode(_info(call, tx, views.fresh_task(tx, task_id, call.account_id, spec)))
+        return encode(_info(call, tx, tx.tasks.load([task_id])[task_id]))
 
     body = await once(call, 201, work)
     call.plane.work.slots_opened()
