@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from ambient_vcp.adapters.control_plane_http.events import ServerEvent, read_events
 from ambient_vcp.adapters.control_plane_http.transport import base_url_of, is_loopback
 from ambient_vcp.adapters.system import SystemClock
-from ambient_vcp.apps.node.chaos import Chaos, parse_chaos
-from ambient_vcp.apps.node.data_dir import DataDir, DataDirError, NodeState
-from ambient_vcp.apps.node.fetcher import trim_cache
+from ambient_vcp.apps.node.disk.data_dir import DataDir, DataDirError, NodeState
 from ambient_vcp.apps.node.log import EventLog
-from ambient_vcp.apps.node.memory_budget import MemoryBudget
 from ambient_vcp.apps.node.observability import StatusServer
 from ambient_vcp.apps.node.selftest import mix
 from ambient_vcp.apps.node.settings import CODE_VARIABLE, owner_limits, parse
+from ambient_vcp.apps.node.work.chaos import Chaos, parse_chaos
+from ambient_vcp.apps.node.work.fetcher import trim_cache
+from ambient_vcp.apps.node.work.memory_budget import MemoryBudget
 from ambient_vcp.domain.errors import InvalidInputError
 
 STREAM = (

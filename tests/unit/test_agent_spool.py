@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ambient_vcp.apps.node.spool import Entry, Spool, batch_of
+from ambient_vcp.apps.node.disk.spool import Entry, Spool, batch_of
 from ambient_vcp.domain.ids import NodeId, TaskId
 from ambient_vcp.domain.tasks.spec import LeaseRef
 
@@ -22,7 +22,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 root, fatal_step, acknowledge = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "ack"
-from ambient_vcp.apps.node.spool import Entry, Spool
+from ambient_vcp.apps.node.disk.spool import Entry, Spool
 from tests_child import REF, an_entry, OUTPUT
 step = 0
 def fatal(call):

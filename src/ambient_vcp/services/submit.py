@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ambient_vcp.domain.errors import InvalidInputError, NotFoundError
 from ambient_vcp.domain.ids import AccountId, Digest, TaskId
 from ambient_vcp.domain.tasks.spec import InputRef, NewTask, TaskSpec
-from ambient_vcp.ports.entropy import Entropy
+from ambient_vcp.ports.entropy import Entropy, random_uuids
 from ambient_vcp.ports.store import Transaction
 from ambient_vcp.services import audit
 
@@ -36,13 +36,14 @@ def submit_tasks(
         )
     _check_blobs(tx, account_id, specs)
     tasks = [
-        NewTask(id=TaskId(entropy.uuid4()), account_id=account_id, spec=spec) for spec in specs
+        NewTask(id=TaskId(task_id), account_id=account_id, spec=spec)
+        for task_id, spec in zip(random_uuids(entropy, len(specs)), specs, strict=True)
     ]
     tx.tasks.insert(tasks, independence_waived=independence_waived)
+    tx.blobs.link_tasks(
+        (task.id, ref.digest, ref.size_bytes) for task in tasks for ref in _blob_refs(task.spec)
+    )
     for task in tasks:
-        blobs = [(ref.digest, ref.size_bytes) for ref in _blob_refs(task.spec)]
-        if blobs:
-            tx.blobs.link_task(task.id, blobs)
         audit.task_event(tx, "task.submitted", account_id=account_id, task_id=task.id)
     audit.record(
         tx,
@@ -55,8 +56,11 @@ def submit_tasks(
 
 
 def _blob_refs(spec: TaskSpec) -> list[InputRef]:
-    refs = (spec.module, spec.public_input, spec.private_input)
-    return [ref for ref in refs if ref is not None and ref.inline is None]
+    refs = [spec.module] if spec.module.inline is None else []
+    for ref in (spec.public_input, spec.private_input):
+        if ref is not None and ref.inline is None:
+            refs.append(ref)
+    return refs
 
 
 def _check_blobs(tx: Transaction, account_id: AccountId, specs: Sequence[TaskSpec]) -> None:

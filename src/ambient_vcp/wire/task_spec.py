@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -185,8 +186,24 @@ def _requirements(shape: RequirementsShape) -> Requirements:
     )
 
 
-def _shape(spec: TaskSpec) -> SpecShape:
+def _terms(spec: TaskSpec) -> _Terms:
     wish, times = spec.verification, spec.timeouts
+    return (
+        _limits_shape(spec.limits),
+        _requirements_shape(spec.requirements),
+        VerificationShape(
+            assurance_class=wish.assurance_class,
+            replicas=wish.replicas,
+            audit_rate_ppm=wish.audit_rate_ppm,
+        ),
+        TimeoutsShape(
+            queue_ms=times.queue_ms, execution_ms=times.execution_ms, total_ms=times.total_ms
+        ),
+    )
+
+
+def _shape(spec: TaskSpec, terms: _Terms) -> SpecShape:
+    limits, requirements, verification, timeouts = terms
     return SpecShape(
         version=SPEC_VERSION,
         task_type=spec.task_type,
@@ -196,16 +213,10 @@ def _shape(spec: TaskSpec) -> SpecShape:
         public_input=_input_shape(spec.public_input) if spec.public_input else None,
         private_input=_input_shape(spec.private_input) if spec.private_input else None,
         private_commitment=spec.private_commitment,
-        limits=_limits_shape(spec.limits),
-        requirements=_requirements_shape(spec.requirements),
-        verification=VerificationShape(
-            assurance_class=wish.assurance_class,
-            replicas=wish.replicas,
-            audit_rate_ppm=wish.audit_rate_ppm,
-        ),
-        timeouts=TimeoutsShape(
-            queue_ms=times.queue_ms, execution_ms=times.execution_ms, total_ms=times.total_ms
-        ),
+        limits=limits,
+        requirements=requirements,
+        verification=verification,
+        timeouts=timeouts,
         attempts_max=spec.attempts_max,
         name=spec.name,
     )
@@ -230,11 +241,13 @@ def _spec(shape: SpecShape) -> TaskSpec:
 
 
 _JSON = msgspec.json.Decoder(SpecShape)
+_Terms = tuple[LimitsShape, RequirementsShape, VerificationShape, TimeoutsShape]
+"""The parts that the specifications of a batch mostly share."""
 
 
 def encode_spec(spec: TaskSpec) -> dict[str, Any]:
     """The message of a specification, made of JSON's own types; bytes are base64 text."""
-    message: dict[str, Any] = msgspec.to_builtins(_shape(spec))
+    message: dict[str, Any] = msgspec.to_builtins(_shape(spec, _terms(spec)))
     return message
 
 
@@ -253,7 +266,29 @@ def spec_to_json(spec: TaskSpec) -> bytes:
     Raises:
         InvalidInputError: a text holds lone surrogates, or a number is not finite.
     """
-    return checked(WHERE, lambda: msgspec.json.encode(_shape(spec)))
+    return specs_to_json([spec])[0]
+
+
+def specs_to_json(specs: Iterable[TaskSpec]) -> list[bytes]:
+    """The same for many; what they share (the very objects) is translated once.
+
+    Raises:
+        InvalidInputError: as :func:`spec_to_json`.
+    """
+    # The given specifications are alive meanwhile, so an id names one object.
+    given = list(specs)
+    shared: dict[tuple[int, int, int, int], _Terms] = {}
+    texts = []
+    for spec in given:
+        key = (id(spec.limits), id(spec.requirements), id(spec.verification), id(spec.timeouts))
+        terms = shared.get(key) or shared.setdefault(key, _terms(spec))
+        texts.append(checked(WHERE, lambda s=spec, t=terms: msgspec.json.encode(_shape(s, t))))
+    return texts
+
+
+def check_spec_json(text: bytes | str) -> None:
+    """Raises InvalidInputError where :func:`spec_from_json` would."""
+    checked(WHERE, lambda: _JSON.decode(text))
 
 
 def spec_from_json(text: bytes | str) -> TaskSpec:

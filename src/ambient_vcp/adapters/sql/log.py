@@ -30,9 +30,10 @@ _LEAVES = sql(
 )
 _NUMBER = sql(
     """UPDATE log_leaves SET leaf_index = @leaf_index {from_rows}
-    WHERE log_leaves.sequence = @sequence AND log_leaves.leaf_index IS NULL""",
+    WHERE log_leaves.sequence = @sequence AND +log_leaves.leaf_index IS NULL""",
     batch=Batch(sequence="int", leaf_index="int"),
 )
+"""The sign keeps SQLite from walking all leaves without an index for each row of the batch."""
 _ADD_NODES = sql(
     "INSERT INTO log_nodes (level, node_index, hash) VALUES (:level, :node_index, :hash)"
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import dataclass
 
 from ambient_vcp.adapters.sql.session import Session, json_text
 from ambient_vcp.adapters.sql.statement import Batch, json_list, sql
 from ambient_vcp.domain.tasks.spec import TaskSpec
-from ambient_vcp.wire.task_spec import spec_from_json, spec_to_json
+from ambient_vcp.wire.task_spec import check_spec_json, spec_from_json, specs_to_json
 
 CACHE_ENTRIES_MAX = 8192
 CACHE_BYTES_MAX = 32 * 1024 * 1024
@@ -25,16 +25,21 @@ _LOAD = sql(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedSpec:
     digest: str
     body: str
     spec: TaskSpec
 
 
-def encode(spec: TaskSpec) -> EncodedSpec:
-    body = spec_to_json(spec)
-    return EncodedSpec(hashlib.sha256(body).hexdigest(), body.decode(), spec)
+def encode(specs: Sequence[TaskSpec]) -> list[EncodedSpec]:
+    """Each with its digest; an object that is there several times is encoded once."""
+    once = {id(spec): spec for spec in specs}
+    encoded = {
+        key: EncodedSpec(hashlib.sha256(body).hexdigest(), body.decode(), spec)
+        for (key, spec), body in zip(once.items(), specs_to_json(once.values()), strict=True)
+    }
+    return [encoded[id(spec)] for spec in specs]
 
 
 class SpecCache:
@@ -53,12 +58,17 @@ class SpecCache:
             self._known.move_to_end(digest)
             return entry[0]
 
-    def add(self, digest: str, spec: TaskSpec, size_bytes: int) -> None:
+    def known(self) -> KeysView[str]:
+        """The digests, to ask whether one of many is there."""
+        return self._known.keys()
+
+    def add(self, specs: Iterable[EncodedSpec]) -> None:
         with self._lock:
-            if digest in self._known:
-                return
-            self._known[digest] = (spec, size_bytes)
-            self._bytes += size_bytes
+            for item in specs:
+                if item.digest in self._known:
+                    continue
+                self._known[item.digest] = (item.spec, len(item.body))
+                self._bytes += len(item.body)
             while len(self._known) > CACHE_ENTRIES_MAX or self._bytes > CACHE_BYTES_MAX:
                 _, (_, dropped) = self._known.popitem(last=False)
                 self._bytes -= dropped
@@ -69,17 +79,17 @@ def insert_specs(
 ) -> list[EncodedSpec]:
     """Store those that are not known yet; answers them, to be cached after the commit.
 
-    What is stored is first decoded, so that nothing unreadable gets in.
+    What is stored is first checked, so that nothing unreadable gets in.
 
     Raises:
         InvalidInputError: a specification is outside the bounds of its message.
     """
-    fresh = {item.digest: item for item in specs if cache.get(item.digest) is None}
+    known = cache.known()
+    fresh = {item.digest: item for item in specs if item.digest not in known}
     # In one order for everybody, so that two racing transactions cannot wait for each other.
-    new = [
-        EncodedSpec(digest, fresh[digest].body, spec_from_json(fresh[digest].body))
-        for digest in sorted(fresh)
-    ]
+    new = [fresh[digest] for digest in sorted(fresh)]
+    for item in new:
+        check_spec_json(item.body)
     if new:
         session.run_each(_INSERT, [(item.digest, item.body) for item in new])
     return new

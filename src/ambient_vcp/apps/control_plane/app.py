@@ -23,6 +23,7 @@ from ambient_vcp.apps.control_plane.routes import (
     agent,
     blobs,
     cluster,
+    enrolment,
     log,
     nodes,
     public,
@@ -33,7 +34,7 @@ from ambient_vcp.domain.errors import VcpError
 
 BASE = "/api/v1"
 OPENAPI_PATH = "/api-docs/openapi.json"
-TABLES = (agent, tasks, nodes, blobs, streams, accounts, cluster, public, log)
+TABLES = (agent, tasks, enrolment, nodes, blobs, streams, accounts, cluster, public, log)
 """In the order in which routes are tried: the hottest first."""
 
 

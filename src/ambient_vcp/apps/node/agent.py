@@ -8,18 +8,18 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from ambient_vcp.apps.node.bandwidth import BandwidthProbe
-from ambient_vcp.apps.node.claims import Claimer
-from ambient_vcp.apps.node.delivery import Delivery
-from ambient_vcp.apps.node.enrolment import JOIN_TRIES_MAX
-from ambient_vcp.apps.node.executor import Executor, Stop, Tools
-from ambient_vcp.apps.node.fetcher import Fetcher
-from ambient_vcp.apps.node.heartbeat import Gauges, Heartbeat
-from ambient_vcp.apps.node.leases import LeaseKeeper
-from ambient_vcp.apps.node.listener import Listener
+from ambient_vcp.apps.node.contact.bandwidth import BandwidthProbe
+from ambient_vcp.apps.node.contact.enrolment import JOIN_TRIES_MAX
+from ambient_vcp.apps.node.contact.heartbeat import Gauges, Heartbeat
+from ambient_vcp.apps.node.contact.listener import Listener
 from ambient_vcp.apps.node.observability import PATH, StatusServer
 from ambient_vcp.apps.node.status import status_snapshot
 from ambient_vcp.apps.node.wiring import Parts
+from ambient_vcp.apps.node.work.claims import Claimer
+from ambient_vcp.apps.node.work.delivery import Delivery
+from ambient_vcp.apps.node.work.executor import Executor, Stop, Tools
+from ambient_vcp.apps.node.work.fetcher import Fetcher
+from ambient_vcp.apps.node.work.leases import LeaseKeeper
 from ambient_vcp.domain.errors import VcpError
 
 DRAIN_CALL_SECONDS_MAX = 3.0

@@ -18,7 +18,7 @@ from ambient_vcp.adapters.ed25519 import Ed25519Signer
 from ambient_vcp.adapters.system import SystemClock
 from ambient_vcp.adapters.telemetry import Machine
 from ambient_vcp.adapters.wasmtime.sandbox import WasmtimeSandbox
-from ambient_vcp.apps.node.data_dir import DataDir, NodeState
+from ambient_vcp.apps.node.disk.data_dir import DataDir, NodeState
 from ambient_vcp.apps.node.selftest import self_test
 from ambient_vcp.apps.node.settings import DISK_FREE_BYTES_MIN, Settings, default_memory_gb
 from ambient_vcp.domain.errors import VcpError

@@ -12,7 +12,7 @@ from ambient_vcp.adapters.control_plane_http import RefusedError
 from ambient_vcp.adapters.ed25519 import Ed25519Signer
 from ambient_vcp.adapters.system import SystemClock
 from ambient_vcp.apps.node.agent import Agent
-from ambient_vcp.apps.node.data_dir import DataDir
+from ambient_vcp.apps.node.disk.data_dir import DataDir
 from ambient_vcp.apps.node.log import EventLog
 from ambient_vcp.apps.node.settings import Settings, parse
 from ambient_vcp.apps.node.wiring import build, close_parts, joined_state

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import psutil
 
-from ambient_vcp.apps.node.chaos import Chaos, parse_chaos
+from ambient_vcp.apps.node.work.chaos import Chaos, parse_chaos
 from ambient_vcp.domain.errors import InvalidInputError
 from ambient_vcp.domain.nodes.owner_limits import OwnerLimits, parse_hours
 

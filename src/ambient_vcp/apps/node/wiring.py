@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -15,10 +16,11 @@ from ambient_vcp.adapters.system import SystemClock, SystemEntropy
 from ambient_vcp.adapters.telemetry import Machine
 from ambient_vcp.adapters.telemetry.machine import WATTS_PER_BUSY_CORE
 from ambient_vcp.adapters.wasmtime.sandbox import WasmtimeSandbox
-from ambient_vcp.apps.node.chaos import Chaos
-from ambient_vcp.apps.node.data_dir import DataDir, DataDirError, NodeState
-from ambient_vcp.apps.node.enrolment import BANDWIDTH_MBPS_MIN, Membership
-from ambient_vcp.apps.node.link import Link
+from ambient_vcp.apps.node.contact.enrolment import BANDWIDTH_MBPS_MIN, Membership
+from ambient_vcp.apps.node.contact.link import Link
+from ambient_vcp.apps.node.disk.data_dir import DataDir, DataDirError, NodeState
+from ambient_vcp.apps.node.disk.spool import Spool
+from ambient_vcp.apps.node.disk.state import AgentState
 from ambient_vcp.apps.node.log import EventLog
 from ambient_vcp.apps.node.settings import (
     GIB,
@@ -26,8 +28,7 @@ from ambient_vcp.apps.node.settings import (
     Settings,
     owner_limits,
 )
-from ambient_vcp.apps.node.spool import Spool
-from ambient_vcp.apps.node.state import AgentState
+from ambient_vcp.apps.node.work.chaos import Chaos
 from ambient_vcp.domain.ids import NodeId, PublicKey
 from ambient_vcp.domain.nodes.agent import HeldLeases
 from ambient_vcp.domain.nodes.capability import (
@@ -103,6 +104,25 @@ def joined_state(settings: Settings, data_dir: DataDir, public_key: PublicKey) -
     )
 
 
+def _standing(sandbox: WasmtimeSandbox, boot_id: str, cells_max: int) -> NodeReport:
+    """What a heartbeat says that does not change while the agent runs."""
+    return NodeReport(
+        boot_id=boot_id,
+        version=__version__,
+        engine=sandbox.engine,
+        exec_class=sandbox.exec_class,
+        concurrency_max=cells_max,
+        isolation=isolation_texts(sandbox.isolation),
+    )
+
+
+def _status_port(terms: Mapping[str, Any]) -> int | None:
+    """The port of the local status page, if the owner wants one."""
+    if not terms.get("observability"):
+        return None
+    return int(terms.get("observability_port") or OBSERVABILITY_PORT_DEFAULT)
+
+
 async def build(
     settings: Settings, data_dir: DataDir, node: NodeState, signer: Ed25519Signer, log: EventLog
 ) -> Parts:
@@ -123,14 +143,7 @@ async def build(
     )
     link = Link(log, entropy)
     api = NodeApi(transport, signer, NodeId(node.node_id))
-    standing = NodeReport(
-        boot_id=entropy.uuid4(),
-        version=__version__,
-        engine=sandbox.engine,
-        exec_class=sandbox.exec_class,
-        concurrency_max=limits.cells_max,
-        isolation=isolation_texts(sandbox.isolation),
-    )
+    standing = _standing(sandbox, entropy.uuid4(), limits.cells_max)
     state = AgentState(
         limits=limits,
         held=HeldLeases(limits.cells_max),
@@ -153,7 +166,6 @@ async def build(
         link=link,
         log=log,
     )
-    port = int(terms.get("observability_port") or OBSERVABILITY_PORT_DEFAULT)
     return Parts(
         api=api,
         transport=transport,
@@ -171,7 +183,7 @@ async def build(
         chaos=settings.chaos,
         report=report,
         drain_seconds=settings.drain_seconds,
-        observability_port=port if terms.get("observability") else None,
+        observability_port=_status_port(terms),
     )
 
 

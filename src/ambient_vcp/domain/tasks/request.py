@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from ambient_vcp.domain.errors import (
     ClassUnavailableError,
@@ -48,6 +50,7 @@ ARG_BYTES_MAX = 4_096
 ENV_MAX = 64
 ENTRY_LENGTH_MAX = 1_000
 STACK_BYTES_MAX = 4 * 1024 * 1024
+TERMS_REMEMBERED_MAX = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,7 @@ def build_spec(request: TaskRequest, profile: Profile) -> TaskSpec:
         raise InvalidInputError(
             where="name", rule=f"is at most {NAME_LENGTH_MAX} printable characters"
         )
+    limits, requirements, verification, timeouts = _agree(_terms_of(request), policy)
     return TaskSpec(
         task_type=task_type,
         module=module,
@@ -116,12 +120,63 @@ def build_spec(request: TaskRequest, profile: Profile) -> TaskSpec:
         public_input=request.public_input,
         private_input=request.private_input,
         private_commitment=request.private_commitment,
-        limits=_limits(request, policy),
-        requirements=_requirements(request, policy),
-        verification=_verification(request),
-        timeouts=_timeouts(request, policy),
+        limits=limits,
+        requirements=requirements,
+        verification=verification,
+        timeouts=timeouts,
         attempts_max=request.attempts_max,
         name=request.name,
+    )
+
+
+class _Terms(NamedTuple):
+    """What a submission says about how it is run: mostly the same for many tasks."""
+
+    limits: LimitsRequest
+    min_nodes: int
+    execution_sec: int | None
+    require_gpu: bool
+    require_proof: bool
+    min_cpu_cores: int | None
+    min_memory_gb: float | None
+    min_bandwidth_mbps: float | None
+    region: str
+    assurance_class: str | None
+    replicas: int | None
+    audit_rate_ppm: int | None
+    queue_sec: int | None
+    total_sec: int | None
+
+
+def _terms_of(request: TaskRequest) -> _Terms:
+    return _Terms(
+        request.limits,
+        request.min_nodes,
+        request.execution_sec,
+        request.require_gpu,
+        request.require_proof,
+        request.min_cpu_cores,
+        request.min_memory_gb,
+        request.min_bandwidth_mbps,
+        request.region,
+        request.assurance_class,
+        request.replicas,
+        request.audit_rate_ppm,
+        request.queue_sec,
+        request.total_sec,
+    )
+
+
+# Cached because a thousand tasks of one submission ask for the same.
+@lru_cache(maxsize=TERMS_REMEMBERED_MAX)
+def _agree(
+    terms: _Terms, policy: TypePolicy
+) -> tuple[CellLimits, Requirements, VerificationRequest, Timeouts]:
+    return (
+        _limits(terms, policy),
+        _requirements(terms, policy),
+        _verification(terms),
+        _timeouts(terms, policy),
     )
 
 
@@ -193,7 +248,7 @@ def _check_call(call: Call) -> None:
             )
 
 
-def _limits(request: TaskRequest, policy: TypePolicy) -> CellLimits:
+def _limits(request: _Terms, policy: TypePolicy) -> CellLimits:
     asked, default = request.limits, CellLimits()
     execution_ms = _execution_ms(request, policy)
     wall_default = default.wall_ms_max if request.execution_sec is None else execution_ms
@@ -227,7 +282,7 @@ def _limits(request: TaskRequest, policy: TypePolicy) -> CellLimits:
     )
 
 
-def _requirements(request: TaskRequest, policy: TypePolicy) -> Requirements:
+def _requirements(request: _Terms, policy: TypePolicy) -> Requirements:
     if request.min_cpu_cores is not None:
         _bounded("requirements.min_cpu_cores", request.min_cpu_cores, 1, 256)
     for where, value, high in (
@@ -239,14 +294,16 @@ def _requirements(request: TaskRequest, policy: TypePolicy) -> Requirements:
     return Requirements(
         node_types=frozenset({policy.node_type, NodeType.ANY}),
         min_cpu_cores=max(policy.min_cpu_cores, request.min_cpu_cores or 1),
-        min_memory_gb=max(policy.min_memory_gb, request.min_memory_gb or 0.0),
-        min_bandwidth_mbps=max(policy.min_bandwidth_mbps, request.min_bandwidth_mbps or 0.0),
+        min_memory_gb=float(max(policy.min_memory_gb, request.min_memory_gb or 0.0)),
+        min_bandwidth_mbps=float(
+            max(policy.min_bandwidth_mbps, request.min_bandwidth_mbps or 0.0)
+        ),
         gpu=policy.gpu or request.require_gpu,
         region=request.region,
     )
 
 
-def _verification(request: TaskRequest) -> VerificationRequest:
+def _verification(request: _Terms) -> VerificationRequest:
     _bounded("requirements.min_nodes", request.min_nodes, 1, NODES_PER_TASK_MAX)
     wanted = request.assurance_class
     if wanted is None:
@@ -279,7 +336,7 @@ def _verification(request: TaskRequest) -> VerificationRequest:
     return VerificationRequest(assurance_class=chosen, replicas=replicas, audit_rate_ppm=rate)
 
 
-def _execution_ms(request: TaskRequest, policy: TypePolicy) -> int:
+def _execution_ms(request: _Terms, policy: TypePolicy) -> int:
     if request.execution_sec is None:
         return Timeouts().execution_ms
     execution_max = min(policy.execution_sec_max, EXECUTION_SEC_MAX)
@@ -287,7 +344,7 @@ def _execution_ms(request: TaskRequest, policy: TypePolicy) -> int:
     return _bounded(where, request.execution_sec, 1, execution_max) * 1000
 
 
-def _timeouts(request: TaskRequest, policy: TypePolicy) -> Timeouts:
+def _timeouts(request: _Terms, policy: TypePolicy) -> Timeouts:
     default = Timeouts()
     queue = default.queue_ms
     if request.queue_sec is not None:

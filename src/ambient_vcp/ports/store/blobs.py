@@ -35,6 +35,10 @@ class BlobIndex(Protocol):
         """Record that a task names these blobs (module, inputs, output)."""
         ...
 
+    def link_tasks(self, links: Iterable[tuple[TaskId, Digest, int]]) -> None:
+        """The same for many: task, blob and its size."""
+        ...
+
     def node_may_read(self, node_id: NodeId, digest: Digest) -> int | None:
         """Size if the node holds a live lease on a task that names the blob; else None."""
         ...

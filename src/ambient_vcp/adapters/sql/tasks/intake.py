@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ambient_vcp.adapters.sql.specs import EncodedSpec, encode, insert_specs
+from ambient_vcp.adapters.sql.specs import encode, insert_specs
 from ambient_vcp.adapters.sql.statement import Batch, sql
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.domain.errors import ConflictError
@@ -34,24 +34,19 @@ class Intake(Stage):
     __slots__ = ()
 
     def insert(self, tasks: Sequence[NewTask], *, independence_waived: bool) -> None:
-        encoded: dict[int, EncodedSpec] = {}
         rows = []
         slots = []
-        for task in tasks:
+        encoded = encode([task.spec for task in tasks])
+        for task, known in zip(tasks, encoded, strict=True):
             spec = task.spec
-            # One object is often shared by a whole batch; it lives as long as ``tasks`` does.
-            known = encoded.get(id(spec)) or encoded.setdefault(id(spec), encode(spec))
             times = spec.timeouts
             wait_ms = min(times.queue_ms, times.total_ms)
             rows.append((task.id, task.account_id, known.digest, wait_ms, times.execution_ms))
             slots += [(task.id, index) for index in range(spec.verification.replicas)]
         if not rows:
             return
-        fresh = insert_specs(self._session, self._work.specs, encoded.values())
-        for item in fresh:
-            self._work.callbacks.append(
-                partial(self._work.specs.add, item.digest, item.spec, len(item.body))
-            )
+        fresh = insert_specs(self._session, self._work.specs, encoded)
+        self._work.callbacks.append(partial(self._work.specs.add, fresh))
         waived = {"waived": int(independence_waived)}
         if self._session.run_each(_INSERT_TASKS, rows, waived) != len(rows):
             raise ConflictError(what="a task with this id exists", advice="Use a new id.")

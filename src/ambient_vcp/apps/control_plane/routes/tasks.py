@@ -18,7 +18,7 @@ from ambient_vcp.domain.ids import TaskId
 from ambient_vcp.domain.receipts.canonical import Json
 from ambient_vcp.domain.receipts.shape import to_json
 from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, TaskState
-from ambient_vcp.domain.tasks.records import TaskRecord
+from ambient_vcp.domain.tasks.records import Attempt, TaskRecord
 from ambient_vcp.domain.tasks.request import build_spec
 from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.ports.store import Transaction
@@ -132,6 +132,11 @@ async def submit_bulk(call: Call[BulkSubmission]) -> Response:
     body = await once(call, 201, work)
     call.plane.work.slots_opened()
     return raw_json(body, 201)
+
+
+def _log_of(attempt: Attempt) -> bytes:
+    """What the guest wrote to its log, whether the attempt answered or failed."""
+    return attempt.log if attempt.result is None else attempt.result.log
 
 
 def _info(
@@ -274,7 +279,7 @@ async def logs(call: Call[None]) -> Response:
             "slot": attempt.slot,
             "epoch": attempt.epoch,
             "node_id": attempt.node_id,
-            "log_b64": base64.b64encode(attempt.result.log if attempt.result else b"").decode(),
+            "log_b64": base64.b64encode(_log_of(attempt)).decode(),
         }
         for attempt in record.attempts
     ]

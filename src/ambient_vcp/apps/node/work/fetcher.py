@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi
-from ambient_vcp.apps.node.link import Link
+from ambient_vcp.apps.node.contact.link import Link
 from ambient_vcp.domain.errors import UnavailableError, VcpError
 from ambient_vcp.domain.ids import Digest
 from ambient_vcp.domain.tasks.spec import InputRef

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from ambient_vcp.adapters.control_plane_http.messages import HeartbeatAnswer
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi
-from ambient_vcp.apps.node.data_dir import DataDir
-from ambient_vcp.apps.node.executor import Executor, Stop
-from ambient_vcp.apps.node.link import Link, wait_for_event
+from ambient_vcp.apps.node.contact.link import Link, wait_for_event
+from ambient_vcp.apps.node.disk.data_dir import DataDir
+from ambient_vcp.apps.node.disk.spool import Spool
+from ambient_vcp.apps.node.disk.state import AgentState
 from ambient_vcp.apps.node.log import EventLog
-from ambient_vcp.apps.node.spool import Spool
-from ambient_vcp.apps.node.state import AgentState
+from ambient_vcp.apps.node.work.executor import Executor, Stop
 from ambient_vcp.domain.errors import UnavailableError, VcpError
 from ambient_vcp.domain.nodes.node import NodeReport
 from ambient_vcp.domain.nodes.owner_limits import MachineState, refusals

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from ambient_vcp.apps.node.durable import write_durably
+from ambient_vcp.apps.node.disk.durable import write_durably
 from ambient_vcp.domain.errors import VcpError
 
 STATE_BYTES_MAX = 64 * 1024

@@ -7,10 +7,10 @@ import asyncio
 from ambient_vcp.adapters.control_plane_http.errors import RefusedError
 from ambient_vcp.adapters.control_plane_http.messages import ResultAnswer
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi
-from ambient_vcp.apps.node.link import Link
+from ambient_vcp.apps.node.contact.link import Link
+from ambient_vcp.apps.node.disk.spool import Entry, Spool, batch_of
+from ambient_vcp.apps.node.disk.state import AgentState
 from ambient_vcp.apps.node.log import EventLog
-from ambient_vcp.apps.node.spool import Entry, Spool, batch_of
-from ambient_vcp.apps.node.state import AgentState
 from ambient_vcp.domain.errors import UnavailableError, VcpError
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.clock import Clock

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi
-from ambient_vcp.apps.node.state import AgentState
+from ambient_vcp.apps.node.disk.state import AgentState
 from ambient_vcp.domain.errors import VcpError
 from ambient_vcp.ports.entropy import Entropy
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ambient_vcp.adapters.control_plane_http.events import ServerEvent
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi
-from ambient_vcp.apps.node.executor import Executor, Stop
-from ambient_vcp.apps.node.link import Link
+from ambient_vcp.apps.node.contact.link import Link
+from ambient_vcp.apps.node.disk.state import AgentState
 from ambient_vcp.apps.node.log import EventLog
-from ambient_vcp.apps.node.state import AgentState
+from ambient_vcp.apps.node.work.executor import Executor, Stop
 from ambient_vcp.domain.errors import UnavailableError, VcpError
 from ambient_vcp.domain.ids import TaskId
 from ambient_vcp.domain.tasks.spec import LeaseRef

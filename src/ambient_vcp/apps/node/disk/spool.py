@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ambient_vcp.apps.node.durable import sync_file, sync_folder, write_durably
+from ambient_vcp.apps.node.disk.durable import sync_file, sync_folder, write_durably
 from ambient_vcp.domain.execution.trace import length_prefixed
 from ambient_vcp.domain.ids import Digest, NodeId, TaskId
 from ambient_vcp.domain.tasks.spec import LeaseRef

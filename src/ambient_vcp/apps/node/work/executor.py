@@ -9,18 +9,18 @@ from enum import StrEnum
 from pathlib import Path
 
 from ambient_vcp.adapters.control_plane_http.messages import Assignment
-from ambient_vcp.apps.node.chaos import Chaos
-from ambient_vcp.apps.node.evidence import (
+from ambient_vcp.apps.node.disk.spool import Entry, Spool, entry_name
+from ambient_vcp.apps.node.disk.state import AgentState
+from ambient_vcp.apps.node.log import EventLog
+from ambient_vcp.apps.node.work.chaos import Chaos
+from ambient_vcp.apps.node.work.evidence import (
     Finished,
     failure_message,
     result_message,
     with_output,
 )
-from ambient_vcp.apps.node.fetcher import Fetcher, FetchError
-from ambient_vcp.apps.node.log import EventLog
-from ambient_vcp.apps.node.memory_budget import MemoryBudget
-from ambient_vcp.apps.node.spool import Entry, Spool, entry_name
-from ambient_vcp.apps.node.state import AgentState
+from ambient_vcp.apps.node.work.fetcher import Fetcher, FetchError
+from ambient_vcp.apps.node.work.memory_budget import MemoryBudget
 from ambient_vcp.domain.execution.outcome import Reason
 from ambient_vcp.domain.execution.seed import GUEST_CLOCK_START_MS, random_seed
 from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec

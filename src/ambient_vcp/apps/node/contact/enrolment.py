@@ -9,8 +9,8 @@ import msgspec
 
 from ambient_vcp.adapters.control_plane_http.node_api import NodeApi, Registration
 from ambient_vcp.adapters.control_plane_http.transport import Transport
-from ambient_vcp.apps.node.data_dir import DataDir, NodeState
-from ambient_vcp.apps.node.link import Link
+from ambient_vcp.apps.node.contact.link import Link
+from ambient_vcp.apps.node.disk.data_dir import DataDir, NodeState
 from ambient_vcp.apps.node.log import EventLog
 from ambient_vcp.domain.errors import UnavailableError, VcpError
 from ambient_vcp.domain.nodes.capability import Capabilities, check_capabilities

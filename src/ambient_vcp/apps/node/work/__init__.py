@@ -1,0 +1,1 @@
+"""From a lease to an acknowledged result: claim, fetch, execute, spool, deliver."""
