@@ -150,10 +150,8 @@ def test_no_mutation_of_a_result_is_accepted_unless_it_means_the_same(owner: Per
         if status != "accepted":
             continue
         # Log, energy, detail and execution time are not part of what is signed.
-        assert meaning(text, bench, alone=alone) == meaning(good, bench, alone=alone), (
-            number,
-            text,
-        )
+        said = meaning(text, bench, alone=alone)
+        assert said == meaning(good, bench, alone=alone), (number, text)
         bench = Bench(owner, machine)
         before = bench.state()
     assert bench.state() == before

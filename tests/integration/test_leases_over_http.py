@@ -1,4 +1,4 @@
-"""Who may end an attempt: the node of the live lease, by the control plane's clock, and nobody else.
+"""Who may end an attempt: the node of the live lease by the control plane's clock, nobody else.
 
 Machines that stop longer than their lease (frozen agents, frozen control planes, simulated nodes
 that simply wait) find their work given to another, and what they still bring is ``too_late``.

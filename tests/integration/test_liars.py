@@ -1,4 +1,4 @@
-"""Nodes that lie, among nodes that do not: real agents, real cells, one ``--chaos wrong-result``."""
+"""A node that lies among nodes that do not: real agents, real cells, ``--chaos wrong-result``."""
 
 from __future__ import annotations
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from ambient_vcp.domain.errors import ForbiddenError, LimitExceededError, NotFoundError
 from ambient_vcp.domain.ids import AccountId, Digest, NodeId
 from ambient_vcp.domain.tasks.policy import INPUT_BYTES_MAX
-from ambient_vcp.domain.tasks.request import TaskRequest
-from ambient_vcp.domain.tasks.spec import InputRef
 from ambient_vcp.ports.store import Transaction, Upload
 
 UPLOAD_TTL_MS = 24 * 3_600_000
@@ -83,24 +81,9 @@ def finish_upload(tx: Transaction, upload: Upload) -> None:
     tx.blobs.end_upload(upload.id)
 
 
-def with_sizes(tx: Transaction, account_id: AccountId, request: TaskRequest) -> TaskRequest:
-    """Fill in the sizes of inputs that were named by digest.
-
-    Raises:
-        NotFoundError: a named blob is not the account's.
-    """
-
-    def sized(ref: InputRef | None) -> InputRef | None:
-        if ref is None or ref.size_bytes >= 0:
-            return ref
-        size = tx.blobs.size_for(ref.digest, account_id)
-        if size is None:
-            raise NotFoundError(kind="blob", id=ref.digest)
-        return replace(ref, size_bytes=size)
-
-    return replace(
-        request,
-        module=sized(request.module),
-        public_input=sized(request.public_input),
-        private_input=sized(request.private_input),
-    )
+def known_sizes(
+    tx: Transaction, account_id: AccountId, digests: Iterable[str]
+) -> dict[str, int]:
+    """Sizes of those of the blobs that the account may read."""
+    found = {digest: tx.blobs.size_for(Digest(digest), account_id) for digest in digests}
+    return {digest: size for digest, size in found.items() if size is not None}

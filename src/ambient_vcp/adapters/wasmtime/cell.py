@@ -1,4 +1,8 @@
-"""The life of one cell: shut itself in, wait for a job, run it, report, end."""
+"""The life of one cell: shut itself in, wait for a job, run it, report, end.
+
+Whoever has the run's ending first reports it and ends the process: the main thread, or the timer
+at the wall clock limit. Nothing in the guest's code has to look at a clock.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
@@ -37,8 +42,28 @@ _REHEARSAL = bytes.fromhex(
 )
 
 
+class Ending:
+    """Sends the run's only report and ends the process. Any thread may call ``end``."""
+
+    def __init__(self, channel: socket.socket, files: RunFiles) -> None:
+        self._channel = channel
+        self._files = files
+        self._first = threading.Lock()
+
+    def end(self, report: Report) -> NoReturn:
+        self._first.acquire()  # never released: the second caller waits for the end of the process
+        code = 1
+        try:
+            data = memoryview(encode_report(report, bytes(self._files.log)))
+            while data:
+                data = data[os.write(self._channel.fileno(), data) :]
+            code = 0
+        finally:
+            os._exit(code)
+
+
 class Deadline:
-    """A thread that sleeps until the run's wall clock limit and then stops the guest."""
+    """A thread that sleeps until the run's wall clock limit and then ends the run."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -115,7 +140,6 @@ def _serve(channel: socket.socket, guest: Guest, deadline: Deadline) -> None:
     job, fds = _receive(channel)
     if job is None:
         return
-    deadline.arm(job.wall_ms_max / 1000)
     isolation.job_rlimits(
         job.memory_bytes_max, -(-job.wall_ms_max // 1000) + 1, job.output_bytes_max
     )
@@ -127,13 +151,14 @@ def _serve(channel: socket.socket, guest: Guest, deadline: Deadline) -> None:
         output_bytes_max=job.output_bytes_max,
         log_bytes_max=min(job.log_bytes_max, LOG_BYTES_MAX),
     )
+    ending = Ending(channel, files)
+    guest.expect(job, ending.end)
+    deadline.arm(job.wall_ms_max / 1000)
     try:
         report = guest.run(job, roles["module"], files)
     except Exception as error:  # noqa: BLE001 - a fault of ours must reach the agent as one
         report = _our_fault(job, error)
-    data = memoryview(encode_report(report, bytes(files.log)))
-    while data:
-        data = data[os.write(channel.fileno(), data) :]
+    ending.end(report)
 
 
 def _receive(channel: socket.socket) -> tuple[Job | None, list[int]]:

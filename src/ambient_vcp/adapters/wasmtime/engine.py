@@ -2,7 +2,8 @@
 
 Deterministic by construction: fuel on, canonical NaNs, no threads, no relaxed SIMD, and code
 generated for a named level of processor features, so that frame sizes (hence the depth of
-recursion) do not depend on the model. ``wasm_reference_types`` is on for its encoding, which
+recursion) do not depend on the model. No epochs: a second check in every loop costs up to a third
+of the speed, and the cell's timer ends the process instead (``cell``). ``wasm_reference_types`` is on for its encoding, which
 current compilers emit; ``gc_support`` is off, so only ``funcref`` exists and nothing
 garbage-collected.
 """
@@ -22,7 +23,7 @@ from wasmtime import _ffi as ffi
 from ambient_vcp.adapters.wasmtime import module_checks
 from ambient_vcp.adapters.wasmtime.memory import GuestMemory
 
-HOST_INTERFACE_VERSION = 1
+HOST_INTERFACE_VERSION = 2
 """Raised whenever a host function, a cap or a rule of classification changes what a guest sees."""
 
 _SETTINGS: dict[str, object] = {
@@ -30,7 +31,7 @@ _SETTINGS: dict[str, object] = {
     "cranelift_opt_level": "speed",
     "cranelift_nan_canonicalization": True,
     "consume_fuel": True,
-    "epoch_interruption": True,
+    "epoch_interruption": False,
     "parallel_compilation": False,
     "memory_reservation": 0,
     "memory_guard_size": 0,
@@ -93,7 +94,7 @@ def build_engine(memory: GuestMemory | None, stack_bytes_max: int) -> wasmtime.E
 
 
 def new_store(engine: wasmtime.Engine, fuel: int, *, instances: int = 1) -> wasmtime.Store:
-    """A store with fuel, the table caps, and one epoch tick to live."""
+    """A store with fuel and the table caps."""
     store = wasmtime.Store(engine)
     store.set_limits(
         table_elements=module_checks.TABLE_ELEMENTS_MAX,
@@ -102,7 +103,6 @@ def new_store(engine: wasmtime.Engine, fuel: int, *, instances: int = 1) -> wasm
         memories=module_checks.MEMORIES_MAX * instances,
     )
     store.set_fuel(fuel)
-    store.set_epoch_deadline(1)
     return store
 
 

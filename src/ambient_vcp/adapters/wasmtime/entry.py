@@ -8,6 +8,7 @@ from typing import Any
 
 import wasmtime
 
+from ambient_vcp.adapters.wasmtime.fuel_meter import FuelMeter
 from ambient_vcp.adapters.wasmtime.imports import IMPORTS, Signature
 from ambient_vcp.adapters.wasmtime.module_checks import MODULE_BYTES_MAX
 from ambient_vcp.adapters.wasmtime.module_summary import ModuleSummary
@@ -97,8 +98,12 @@ def link(
     summary: ModuleSummary,
     store: wasmtime.Store,
     hosts: dict[str, dict[str, Callable[..., Any]]],
+    meter: FuelMeter,
 ) -> list[wasmtime.Func]:
-    """Host functions in the order of the module's imports, which the checks have approved."""
+    """Host functions in the order of the module's imports, which the checks have approved.
+
+    Each call is charged to ``meter`` before it is made.
+    """
     functions = []
     for item in summary.imports:
         signature = IMPORTS[item.module][item.name]
@@ -106,5 +111,14 @@ def link(
             [_VALUE_TYPES[name]() for name in signature.params],
             [_VALUE_TYPES[name]() for name in signature.results],
         )
-        functions.append(wasmtime.Func(store, kind, hosts[item.module][item.name]))
+        function = _metered(hosts[item.module][item.name], meter)
+        functions.append(wasmtime.Func(store, kind, function))
     return functions
+
+
+def _metered(function: Callable[..., Any], meter: FuelMeter) -> Callable[..., Any]:
+    def metered(*values: int) -> Any:
+        meter.charge_call()
+        return function(*values)
+
+    return metered

@@ -10,6 +10,7 @@ from typing import Any
 import wasmtime
 from wasmtime._instance import InstanceExports
 
+from ambient_vcp.adapters.wasmtime.data_segments import detach
 from ambient_vcp.adapters.wasmtime.engine import build_engine, new_store
 from ambient_vcp.adapters.wasmtime.entry import (
     PROGRAM_NAME,
@@ -21,6 +22,7 @@ from ambient_vcp.adapters.wasmtime.entry import (
     scalar_arguments,
     signature_of,
 )
+from ambient_vcp.adapters.wasmtime.fuel_meter import FuelExhaustedError, FuelMeter
 from ambient_vcp.adapters.wasmtime.host import (
     GuestExitError,
     GuestTrapError,
@@ -45,6 +47,7 @@ from ambient_vcp.domain.execution.scalars import encode_scalars, scalar_from_num
 DEFAULT_STACK_BYTES = 512 * 1024
 INITIALIZE = "_initialize"
 _NO_FUEL = "the guest used all its fuel"
+_NO_TIME = "the wall clock limit was reached"
 
 
 @dataclass(slots=True)
@@ -60,40 +63,53 @@ class Stopwatch:
 class Guest:
     """Prepared before the job is known; used for one run.
 
-    ``on_deadline`` may be called from another thread: it stops the guest at its next branch.
+    ``stop`` gets the report of a run that ends while the guest's code is on the stack, where no
+    exception can pass: at the deadline (from another thread) and at a refused request for memory.
+    The cell's ends the process. A ``stop`` that returns leaves the guest running, and ``run`` says
+    the same at its end.
     """
 
     memory: GuestMemory = field(default_factory=lambda: GuestMemory(limit_bytes=0))
     watch: Stopwatch = field(default_factory=Stopwatch)
-    wall_exceeded: bool = False
+    stop: Callable[[Report], None] = lambda _: None
     _engine: wasmtime.Engine | None = None
+    _job: Job | None = None
 
     def prepare(self, stack_bytes_max: int = DEFAULT_STACK_BYTES) -> None:
         """Build the engine, which is the same for all runs with the default stack."""
         self._engine = build_engine(self.memory, stack_bytes_max)
-        self.memory.on_refusal = self._engine.increment_epoch
+        self.memory.on_stop = self._stop_for_memory
+
+    def expect(self, job: Job, stop: Callable[[Report], None]) -> None:
+        """What ``run`` will get, and what to do with the report of a run that is cut off."""
+        self._job, self.stop = job, stop
 
     def on_deadline(self) -> None:
-        self.wall_exceeded = True
-        if self._engine is not None:
-            self._engine.increment_epoch()
+        assert self._job is not None, "expect() comes first"
+        self.stop(self._failed(self._job, RunStoppedError(Reason.WALL_CLOCK_EXCEEDED, _NO_TIME)))
+
+    def _stop_for_memory(self) -> None:
+        if self._job is not None:
+            self.stop(self._failed(self._job, RunStoppedError(Reason.TRAP)))
 
     def run(self, job: Job, module_fd: int, files: RunFiles) -> Report:
         """Never raises for what the guest does; whatever else escapes is a bug of ours."""
-        self.memory.limit_bytes = job.memory_bytes_max
+        self._job = job
+        self.memory.limit_bytes, self.memory.fuel_max = job.memory_bytes_max, job.fuel_max
         if self._engine is None or job.stack_bytes_max != DEFAULT_STACK_BYTES:
             self.prepare(job.stack_bytes_max)
         # The engine looks at the counter only at branches and calls: the last stretch may overdraw
         # and then 0 is left. One unit more tells a run that used exactly its budget from that.
         store = new_store(self._started_engine(), job.fuel_max + 1)
+        meter = FuelMeter(store, self.memory)
         try:
-            self._execute(job, read_module(module_fd), files, store)
+            self._execute(job, read_module(module_fd), files, meter)
         except (RunStoppedError, ModuleRefusedError, InvalidInputError, HostFailedError) as error:
             return self._failed(job, _as_stop(error))
-        if self.memory.refused or self.memory.host_failed:
+        if self.memory.refused or self.memory.host_failed or self.memory.exhausted:
             return self._failed(job, RunStoppedError(Reason.TRAP))
-        left = store.get_fuel()
-        if left == 0:
+        left = meter.left()
+        if left <= 0:
             return self._failed(job, RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL))
         return self._report(None, "", "", files.output_bytes, job.fuel_max + 1 - left)
 
@@ -101,27 +117,33 @@ class Guest:
         assert self._engine is not None, "prepare() comes first"
         return self._engine
 
-    def _execute(self, job: Job, data: bytes, files: RunFiles, store: wasmtime.Store) -> None:
+    def _execute(self, job: Job, data: bytes, files: RunFiles, meter: FuelMeter) -> None:
+        store = meter.store
         summary = check_module(data, job.interface)
         require_entry(summary, job)
         arguments = scalar_arguments(summary, job) if job.interface == "scalar" else []
-        hosts = self._hosts(job, files)
+        hosts = self._hosts(job, files, meter)
         if summary.memory_min_bytes > job.memory_bytes_max:
             raise RunStoppedError(
                 Reason.MEMORY_EXCEEDED,
                 f"the module starts with {summary.memory_min_bytes} bytes of memory, "
                 f"the limit is {job.memory_bytes_max}",
             )
+        if summary.has_memory:
+            data, self.memory.image = detach(data, summary.memory_min_bytes)
         module = self._compile(data, store)
         self.watch.first_instruction_ns = time.monotonic_ns()
         try:
-            self._call(job, summary, store, module, link(summary, store, hosts), arguments, files)
+            functions = link(summary, store, hosts, meter)
+            self._call(job, summary, store, module, functions, arguments, files)
         except GuestExitError as leave:
             if leave.status or job.interface != "wasi":
                 why = f"the guest left with exit status {leave.status}"
                 raise RunStoppedError(Reason.EXIT_CODE, why, str(leave.status)) from leave
         except GuestTrapError as trap:
             raise RunStoppedError(Reason.TRAP, str(trap), trap.code) from trap
+        except FuelExhaustedError as empty:
+            raise RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL) from empty
         except OutputFullError as full:
             why = f"the guest wrote more than {job.output_bytes_max} bytes"
             raise RunStoppedError(Reason.OUTPUT_TOO_LARGE, why) from full
@@ -159,8 +181,10 @@ class Guest:
             values = [scalar_from_number(k, n) for k, n in zip(kinds, numbers, strict=True)]
             files.write_output([memoryview(encode_scalars(values))])
 
-    def _hosts(self, job: Job, files: RunFiles) -> dict[str, dict[str, Callable[..., Any]]]:
-        view = GuestView(self.memory)
+    def _hosts(
+        self, job: Job, files: RunFiles, meter: FuelMeter
+    ) -> dict[str, dict[str, Callable[..., Any]]]:
+        view = GuestView(self.memory, meter)
         wasi = WasiHost(
             view=view,
             files=files,
@@ -184,10 +208,6 @@ class Guest:
                 return RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL)
             case wasmtime.TrapCode.STACK_OVERFLOW:
                 return RunStoppedError(Reason.STACK_EXHAUSTED, "the guest's call stack is full")
-            case wasmtime.TrapCode.INTERRUPT if self.wall_exceeded:
-                return RunStoppedError(
-                    Reason.WALL_CLOCK_EXCEEDED, "the wall clock limit was reached"
-                )
             case _:
                 return RunStoppedError(Reason.TRAP, str(trap).strip().splitlines()[-1], name)
 
@@ -198,6 +218,8 @@ class Guest:
         elif self.memory.refused and stop.reason is not Reason.NODE_ERROR:
             why = f"the guest asked for more than {job.memory_bytes_max} bytes of memory"
             stop = RunStoppedError(Reason.MEMORY_EXCEEDED, why)
+        elif self.memory.exhausted and stop.reason is not Reason.NODE_ERROR:
+            stop = RunStoppedError(Reason.FUEL_EXHAUSTED, _NO_FUEL)
         return self._report(stop.reason, stop.trap, str(stop), 0, job.fuel_max)
 
     def _report(

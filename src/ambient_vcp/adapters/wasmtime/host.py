@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ambient_vcp.adapters.wasmtime.fuel_meter import FuelMeter
 from ambient_vcp.adapters.wasmtime.memory import GuestMemory
 
 PUBLIC, PRIVATE = 0, 1
@@ -45,6 +46,7 @@ class HostFailedError(Exception):
 @dataclass(slots=True)
 class GuestView:
     memory: GuestMemory
+    meter: FuelMeter
 
     def bytes_at(self, pointer: int, size: int) -> memoryview:
         """A writable view of guest memory, valid until the guest runs again."""
@@ -96,6 +98,11 @@ class RunFiles:
             fd = self._fd(kind)
             self._sizes[kind] = 0 if fd < 0 else os.lseek(fd, 0, os.SEEK_END)
         return self._sizes[kind]
+
+    def available(self, kind: int, offset: int, views: Sequence[memoryview]) -> int:
+        """How many bytes ``read_input`` would deliver."""
+        wanted = sum(len(view) for view in views)
+        return min(wanted, max(self.input_size(kind) - offset, 0))
 
     def read_input(self, kind: int, offset: int, views: Sequence[memoryview]) -> int:
         """Fill ``views`` from ``offset``; returns the bytes read, fewer only at the end."""

@@ -29,13 +29,17 @@ class VcpHost:
 
     def input_read(self, kind: int, pointer: int, offset: int, size: int) -> int:
         """Copy at most ``size`` bytes from ``offset``; returns how many, fewer only at the end."""
-        target = self.view.bytes_at(pointer, size)
-        count = self.files.read_input(_checked(kind), offset & 0xFFFFFFFF, [target])
+        target = [self.view.bytes_at(pointer, size)]
+        kind, offset = _checked(kind), offset & 0xFFFFFFFF
+        self.view.meter.charge_bytes(self.files.available(kind, offset, target))
+        count = self.files.read_input(kind, offset, target)
         return _signed(count)
 
     def output_write(self, pointer: int, size: int) -> None:
         """Append to the output; over the limit the run ends with OUTPUT_TOO_LARGE."""
-        self.files.write_output([self.view.bytes_at(pointer, size)])
+        data = self.view.bytes_at(pointer, size)
+        self.view.meter.charge_bytes(len(data))
+        self.files.write_output([data])
 
 
 @dataclass(slots=True)

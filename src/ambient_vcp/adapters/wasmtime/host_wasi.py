@@ -123,6 +123,7 @@ class WasiHost:
         return SUCCESS
 
     def _strings(self, items: tuple[bytes, ...], pointers: int, buffer: int) -> int:
+        self.view.meter.charge_items(len(items))
         buffer &= 0xFFFFFFFF
         for index, item in enumerate(items):
             self.view.put_u32(pointers + 4 * index, buffer)
@@ -137,6 +138,7 @@ class WasiHost:
         if count > IOVECS_MAX:
             return None
         table = bytes(self.view.bytes_at(pointer, 8 * count))
+        self.view.meter.charge_items(count)
         return [
             self.view.bytes_at(
                 int.from_bytes(table[at : at + 4], "little"),
@@ -152,6 +154,7 @@ class WasiHost:
         if views is None:
             return EINVAL
         self.view.bytes_at(read, 4)
+        self.view.meter.charge_bytes(self.files.available(PUBLIC, self._position, views))
         size = self.files.read_input(PUBLIC, self._position, views)
         self._position += size
         self.view.put_u32(read, size)
@@ -164,6 +167,7 @@ class WasiHost:
         if views is None:
             return EINVAL
         self.view.bytes_at(read, 4)
+        self.view.meter.charge_bytes(self.files.available(PUBLIC, offset & _U64_MAX, views))
         self.view.put_u32(read, self.files.read_input(PUBLIC, offset & _U64_MAX, views))
         return SUCCESS
 
@@ -174,6 +178,7 @@ class WasiHost:
         if views is None:
             return EINVAL
         self.view.bytes_at(written, 4)
+        self.view.meter.charge_bytes(sum(len(view) for view in views))
         if fd == _STDOUT and self.stdout_is_output:
             size = self.files.write_output(views)
         else:
@@ -246,6 +251,7 @@ class WasiHost:
     def random_get(self, buffer: int, size: int) -> int:
         """SHAKE-256 of the seed and the number of the call, in chunks of 1 MiB."""
         target = self.view.bytes_at(buffer, size)
+        self.view.meter.charge_random(len(target))
         prefix = RANDOM_DOMAIN + self.random_seed + self._random_calls.to_bytes(8, "little")
         self._random_calls += 1
         for at in range(0, len(target), _RANDOM_CHUNK_BYTES):
@@ -265,6 +271,7 @@ class WasiHost:
         if not 0 < count <= SUBSCRIPTIONS_MAX:
             return EINVAL
         table = bytes(self.view.bytes_at(subscriptions, _SUBSCRIPTION_BYTES * count))
+        self.view.meter.charge_items(count)
         ready, waiting = self._sort_subscriptions(table)
         if not ready and waiting:
             self._elapsed_ns = max(self._elapsed_ns, min(deadline for deadline, _ in waiting))

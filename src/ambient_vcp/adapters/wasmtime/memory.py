@@ -4,12 +4,15 @@ The engine's own limiter answers -1 to a refused ``memory.grow`` and tells nobod
 memory ourselves says exactly when the limit was hit, makes the peak exact, and keeps a machine that
 runs out of memory apart from a guest that asks for too much:
 
-* a request beyond the limit is refused and ``on_refusal`` is called. The run then ends with
+* a request beyond the limit is refused and ``on_stop`` is called. The run then ends with
   MEMORY_EXCEEDED whatever the guest does next, so a success never depends on the memory limit;
 * a request beyond the 4 GiB of 32-bit memory, or beyond the maximum that the module declares, can
   succeed nowhere: the guest gets -1 as the standard says and goes on;
 * where the operating system refuses pages within the limit, ``host_failed`` is set: the node's
   fault.
+
+It also counts how often the engine asks where the memory is, which it does at each ``memory.grow``,
+granted or not, and which costs microseconds that no instruction pays for: the count is owed fuel.
 """
 
 from __future__ import annotations
@@ -23,8 +26,13 @@ from typing import Any
 import wasmtime
 from wasmtime import _bindings as bindings
 
+from ambient_vcp.adapters.wasmtime.data_segments import Placed
+
 _MAP_NORESERVE = 0x4000
 _MREMAP_MAYMOVE = 1
+LOOK_FUEL = 4_000
+"""For each look of the engine at the memory; a ``memory.grow`` makes three."""
+_FREE_LOOKS = 2  # those of instantiation
 _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -52,14 +60,20 @@ class _Mapping:
 class GuestMemory:
     """Memory of the guests of one engine. ``limit_bytes`` bounds each memory.
 
-    ``base`` and ``size_bytes`` are those of the memory made first: a run has one at most.
+    ``base`` and ``size_bytes`` are those of the memory made first: a run has one at most. ``image``
+    is written into it. ``on_stop`` is called where the run cannot go on; it may end the process.
     """
 
     limit_bytes: int
-    on_refusal: Callable[[], None] = lambda: None
+    on_stop: Callable[[], None] = lambda: None
+    fuel_max: int = 1 << 62
+    image: list[Placed] = field(default_factory=list)
     refused: bool = False
     host_failed: bool = False
+    exhausted: bool = False
     peak_at_refusal_bytes: int = 0
+    _looks: int = 0
+    _looks_paid: int = _FREE_LOOKS
     _mappings: dict[int, _Mapping] = field(default_factory=dict)
     _callbacks: list[Any] = field(default_factory=list)
 
@@ -75,6 +89,12 @@ class GuestMemory:
     def peak_bytes(self) -> int:
         """Linear memory never shrinks: its size is its peak. Frozen once a request is refused."""
         return self.peak_at_refusal_bytes if self.refused else self.size_bytes
+
+    def take_owed_fuel(self) -> int:
+        """What the looks since the last call cost."""
+        owed = max(self._looks - self._looks_paid, 0)
+        self._looks_paid += owed
+        return owed * LOOK_FUEL
 
     def attach(self, config: wasmtime.Config) -> None:
         """Make ``config``'s engine take its memories from here. This object must outlive it.
@@ -112,9 +132,21 @@ class GuestMemory:
             return None
         key = len(self._mappings) + 1
         self._mappings[key] = _Mapping(base, minimum_bytes, mapped)
+        if self.image:
+            self._place(base, minimum_bytes)
         return key
 
+    def _place(self, base: int, size_bytes: int) -> None:
+        whole = memoryview((ctypes.c_ubyte * size_bytes).from_address(base)).cast("B")
+        for item in self.image:
+            whole[item.offset : item.offset + len(item.data)] = item.data
+        self.image = []
+
     def _get(self, key: int, size: Any, capacity: Any) -> int:
+        self._looks += 1
+        if self._looks * LOOK_FUEL > self.fuel_max and not self.exhausted:
+            self.exhausted = True
+            self.on_stop()
         mapping = self._mappings[key]
         size[0] = mapping.size_bytes
         capacity[0] = mapping.mapped_bytes
@@ -129,7 +161,7 @@ class GuestMemory:
             base = _libc.mremap(mapping.base, mapping.mapped_bytes, new_bytes, _MREMAP_MAYMOVE)
             if base == _FAILED:
                 self.host_failed = True
-                self.on_refusal()
+                self.on_stop()
                 return _error(b"the operating system has no memory")
             mapping.base, mapping.mapped_bytes = base, new_bytes
         mapping.size_bytes = new_bytes
@@ -139,7 +171,7 @@ class GuestMemory:
         if not self.refused:
             self.peak_at_refusal_bytes = self.size_bytes
             self.refused = True
-        self.on_refusal()
+        self.on_stop()
 
 
 def _error(message: bytes) -> int:

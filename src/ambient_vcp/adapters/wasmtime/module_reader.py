@@ -8,6 +8,7 @@ from ambient_vcp.domain.errors import VcpError
 from ambient_vcp.domain.execution.outcome import Reason
 
 NAME_BYTES_MAX = 4096
+_S32_SHIFT_END = 35
 
 NUMBER_TYPES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64"}
 VALUE_TYPES = NUMBER_TYPES | {0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
@@ -61,6 +62,23 @@ class Reader:
 
     def u64(self) -> int:
         return self._unsigned(64)
+
+    def s32(self) -> int:
+        """A signed LEB128 number of at most 5 bytes and 32 bits."""
+        start, value, shift = self._position, 0, 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                break
+            if shift >= _S32_SHIFT_END:
+                raise invalid(f"number longer than 32 bits at byte {start}")
+        if byte & 0x40:
+            value -= 1 << shift
+        if not -(1 << 31) <= value < 1 << 31:
+            raise invalid(f"number larger than 32 bits at byte {start}")
+        return value
 
     def _unsigned(self, width_bits: int) -> int:
         start, value, shift = self._position, 0, 0

@@ -9,6 +9,7 @@ from ambient_vcp.adapters.jose.tokens import Tokens
 from ambient_vcp.adapters.obstore.blobs import LocalBlobStore
 from ambient_vcp.adapters.obstore.uploads import UploadStaging
 from ambient_vcp.adapters.passwords.bcrypt_hasher import PasswordHasher
+from ambient_vcp.apps.control_plane.blob_sizes import BlobSizes
 from ambient_vcp.apps.control_plane.challenges import ChallengeBook
 from ambient_vcp.apps.control_plane.fanout import Fanout
 from ambient_vcp.apps.control_plane.programs import ProgramDesk
@@ -39,6 +40,7 @@ class ControlPlane:
     clock: Clock
     entropy: Entropy
     programs: ProgramDesk
+    blob_sizes: BlobSizes
     challenges: ChallengeBook
     fanout: Fanout
     work: Work

@@ -18,6 +18,7 @@ from ambient_vcp.adapters.obstore.uploads import UploadStaging
 from ambient_vcp.adapters.passwords.bcrypt_hasher import PasswordHasher
 from ambient_vcp.adapters.sql.store import SqlStore
 from ambient_vcp.adapters.system import SystemClock, SystemEntropy
+from ambient_vcp.apps.control_plane.blob_sizes import BlobSizes
 from ambient_vcp.apps.control_plane.challenges import ChallengeBook
 from ambient_vcp.apps.control_plane.fanout import Fanout
 from ambient_vcp.apps.control_plane.plane import ControlPlane
@@ -84,6 +85,7 @@ async def compose(settings: ControlPlaneSettings) -> ControlPlane:
         clock=clock,
         entropy=entropy,
         programs=programs,
+        blob_sizes=BlobSizes(store),
         challenges=ChallengeBook(clock, entropy),
         fanout=fanout,
         work=Work(

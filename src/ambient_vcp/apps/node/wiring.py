@@ -134,9 +134,8 @@ async def build(
     clock, entropy = SystemClock(), SystemEntropy()
     terms = {**node.terms, **settings.terms}
     limits = owner_limits(terms)
-    sensors = Machine(
-        clock, watts_per_core=float(terms.get("watts_per_core") or WATTS_PER_BUSY_CORE)
-    )
+    watts_per_core = float(terms.get("watts_per_core") or WATTS_PER_BUSY_CORE)
+    sensors = Machine(clock, watts_per_core=watts_per_core)
     sandbox = await WasmtimeSandbox.start(spares=min(2, limits.cells_max))
     transport = Transport(
         node.url, monotonic_ms=clock.monotonic_ms, user_agent=f"ambient-vcp-node/{__version__}"

@@ -129,11 +129,18 @@ def _bound_sentence(receipt: Receipt) -> list[str]:
         return ["The result is wrong only if the trusted executor is dishonest or broken."]
     share = percent(bound.assumed_malicious_ppm, 1_000_000)
     chance = percent(bound.parts_per_billion, 1_000_000_000)
-    sentence = (
+    if bound.formula is BoundFormula.UNANIMOUS:
+        # Of the tasks that end so the wrong share is larger, and tasks in which nodes disagree end
+        # otherwise: the sentence must promise neither.
+        return [
+            f"If {share} of the nodes are malicious and work together, all nodes asked sign the "
+            f"same wrong result for at most {chance} of tasks. (Tasks in which nodes disagree are "
+            "decided otherwise, with a bound of their own.)"
+        ]
+    return [
         f"If {share} of the nodes are malicious and work together, this rule accepts a wrong "
         f"result for at most {chance} of tasks."
-    )
-    return [sentence]
+    ]
 
 
 def _independence_caveats(receipt: Receipt) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from ambient_vcp.domain.errors import InvalidInputError, ValidationFailedError
+from ambient_vcp.domain.errors import InvalidInputError, NotFoundError, ValidationFailedError
 from ambient_vcp.domain.execution.invocation import (
     BytesCall,
     Call,
@@ -26,6 +27,7 @@ from ambient_vcp.domain.tasks.spec import INLINE_INPUT_BYTES_MAX, InputRef, Task
 from ambient_vcp.wire.http.tasks import (
     BytesIn,
     InputIn,
+    LimitsIn,
     ScalarIn,
     TaskSubmission,
     VerificationIn,
@@ -33,15 +35,14 @@ from ambient_vcp.wire.http.tasks import (
     WasmInputs,
 )
 
-SIZE_UNKNOWN = -1
-"""Size of an input that names a digest, until the store was asked."""
-
 DEPTH_MAX = 16
 ITEMS_MAX = 1_000
 KEY_CHARS_MAX = 256
 TEXT_CHARS_MAX = 10_000
 _FREE_TEXTS = frozenset({"base64", "text"})
+_INPUT_FIELDS = ("input", "private_input", "stdin")
 PPM = 1_000_000
+LIMITS_REMEMBERED_MAX = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +62,13 @@ Draw = Callable[[int], bytes]
 Programs = Callable[[Any], Program]
 """Translates the ``inputs`` of a computation; raises InvalidInputError."""
 
+Sizes = Mapping[str, int]
+"""Of the blobs that the submitter may read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """``request`` is not complete where a size is ``SIZE_UNKNOWN``; ``blobs`` are to be stored."""
+    """``blobs`` are to be stored."""
 
     request: TaskRequest
     blobs: tuple[tuple[Digest, bytes], ...]
@@ -74,7 +78,15 @@ class Incoming:
 class _Bytes:
     """Collects the bytes of one submission that are too large to travel in messages."""
 
+    sizes: Sizes
     blobs: list[tuple[Digest, bytes]] = field(default_factory=list)
+
+    def named(self, digest: str) -> InputRef:
+        """Raises NotFoundError where the submitter may not read it, or it does not exist."""
+        size_bytes = self.sizes.get(digest)
+        if size_bytes is None:
+            raise NotFoundError(kind="blob", id=digest)
+        return InputRef(digest=Digest(digest), size_bytes=size_bytes)
 
     def ref(self, data: bytes) -> InputRef:
         digest = Digest(hashlib.sha256(data).hexdigest())
@@ -90,7 +102,7 @@ class _Bytes:
         if len(named) != 1:
             raise InvalidInputError(where=where, rule="has exactly one of base64, text, digest")
         if given.digest is not None:
-            return InputRef(digest=Digest(given.digest), size_bytes=SIZE_UNKNOWN)
+            return self.named(given.digest)
         if given.text is not None:
             return self.ref(given.text.encode())
         return self.ref(decode_base64(given.base64 or "", f"{where}.base64"))
@@ -103,14 +115,28 @@ def decode_base64(text: str, where: str) -> bytes:
         raise InvalidInputError(where=where, rule="is base64 with padding (RFC 4648)") from None
 
 
-def read_submission(sent: TaskSubmission, programs: Programs, draw: Draw) -> Incoming:
+def named_digests(sent: TaskSubmission) -> Iterator[str]:
+    """The blobs that a submission names, as far as its shape can be told yet."""
+    if sent.module is not None:
+        yield sent.module.digest
+    if isinstance(sent.inputs, dict):
+        for name in _INPUT_FIELDS:
+            given = sent.inputs.get(name)
+            if isinstance(given, dict) and isinstance(given.get("digest"), str):
+                yield given["digest"]
+
+
+def read_submission(
+    sent: TaskSubmission, programs: Programs, draw: Draw, sizes: Sizes
+) -> Incoming:
     """Translate one submission. ``draw`` gives random bytes where a commitment has to be made.
 
     Raises:
         InvalidInputError, ValidationFailedError: the inputs do not fit the type.
+        NotFoundError: a named blob is not among ``sizes``.
     """
     check_inputs(sent.inputs)
-    found = _Bytes()
+    found = _Bytes(sizes)
     if sent.task_type == TaskType.COMPUTATION:
         if sent.wasm_module is not None or sent.module is not None:
             raise InvalidInputError(
@@ -143,7 +169,7 @@ def _wasm(sent: TaskSubmission, found: _Bytes, draw: Draw) -> TaskRequest:
             advice="Send the module as base64 in wasm_module, or upload it and name its digest.",
         )
     if sent.module is not None:
-        module = InputRef(digest=Digest(sent.module.digest), size_bytes=SIZE_UNKNOWN)
+        module = found.named(sent.module.digest)
     else:
         module = found.ref(decode_base64(sent.wasm_module or "", "wasm_module"))
     try:
@@ -223,7 +249,7 @@ def _request(
         assurance_class=dial.assurance_class,
         replicas=dial.replicas,
         audit_rate_ppm=None if rate is None else round(rate * PPM),
-        limits=_limits(sent, usual),
+        limits=_limits(sent.limits, usual),
         queue_sec=sent.timeouts.queue_sec,
         total_sec=sent.timeouts.total_sec,
         attempts_max=sent.max_attempts,
@@ -231,9 +257,9 @@ def _request(
     )
 
 
-def _limits(sent: TaskSubmission, usual: CellLimits | None) -> LimitsRequest:
+@lru_cache(maxsize=LIMITS_REMEMBERED_MAX)
+def _limits(asked: LimitsIn, usual: CellLimits | None) -> LimitsRequest:
     """What the submitter set, else what the program usually needs."""
-    asked = sent.limits
     if usual is None:
         return LimitsRequest(**msgspec.structs.asdict(asked))
     return LimitsRequest(
@@ -262,11 +288,16 @@ def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX)
                 raise InvalidInputError(
                     where=where, rule=f"keys have at most {KEY_CHARS_MAX} characters"
                 )
-            if key not in _FREE_TEXTS or not isinstance(item, str):
+            # Most entries are short texts and numbers: they need no name of their place.
+            is_text = isinstance(item, str)
+            if isinstance(item, (dict, list)) or (
+                is_text and len(item) > TEXT_CHARS_MAX and key not in _FREE_TEXTS
+            ):
                 check_inputs(item, f"{where}.{key}", depth_left - 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check_inputs(item, f"{where}[{index}]", depth_left - 1)
+            if isinstance(item, (dict, list, str)):
+                check_inputs(item, f"{where}[{index}]", depth_left - 1)
     elif isinstance(value, str) and len(value) > TEXT_CHARS_MAX:
         raise InvalidInputError(
             where=where, rule=f"has at most {TEXT_CHARS_MAX} characters", got=str(len(value))

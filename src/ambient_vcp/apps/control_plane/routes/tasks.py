@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +17,7 @@ from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
 from ambient_vcp.apps.control_plane.idempotency import HEADER, once
 from ambient_vcp.apps.control_plane.ranges import BYTES_TYPE, blob_response, bytes_response
 from ambient_vcp.domain.errors import ConflictError, NotFoundError
-from ambient_vcp.domain.ids import TaskId
+from ambient_vcp.domain.ids import Digest, TaskId
 from ambient_vcp.domain.receipts.canonical import Json
 from ambient_vcp.domain.receipts.shape import to_json
 from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, TaskState
@@ -22,10 +25,10 @@ from ambient_vcp.domain.tasks.records import Attempt, TaskRecord
 from ambient_vcp.domain.tasks.request import build_spec
 from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import blobs, explain, seal, submit, views
+from ambient_vcp.services import explain, seal, submit, views
 from ambient_vcp.services.views import Viewer
 from ambient_vcp.wire.fields import Shape
-from ambient_vcp.wire.http.submission import Incoming, read_submission
+from ambient_vcp.wire.http.submission import Incoming, named_digests, read_submission
 from ambient_vcp.wire.http.task_answers import (
     ExplainAnswer,
     LogsAnswer,
@@ -41,6 +44,7 @@ from ambient_vcp.wire.http.tasks import BulkAnswer, BulkSubmission, TaskSubmissi
 
 table = Table("tasks")
 ADMIN = "admin"
+TRANSLATED_AT_ONCE_MAX = 32
 _TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,27 +67,46 @@ def task_id_of(call: Call[Any]) -> TaskId:
     return TaskId(text)
 
 
-async def _take_in(call: Call[Any], sent: TaskSubmission) -> Incoming:
-    """Translate a submission and store the bytes it brought along."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """Submissions, translated and checked; ``blobs`` are the bytes they brought along, by size."""
+
+    specs: list[TaskSpec]
+    blobs: dict[Digest, int]
+
+
+async def _take_in(call: Call[Any], sent: Sequence[TaskSubmission]) -> _Taken:
+    """Translate submissions and store the bytes they brought along."""
     plane = call.plane
-    incoming = read_submission(sent, plane.programs.translate, plane.entropy.token_bytes)
-    for _, data in incoming.blobs:
-        await plane.blobs.put(data)
-    return incoming
+    named = {digest for each in sent for digest in named_digests(each)}
+    sizes = await plane.blob_sizes.of(call.account_id, named) if named else {}
+
+    def translate() -> tuple[list[Incoming], list[TaskSpec]]:
+        incoming = [
+            read_submission(each, plane.programs.translate, plane.entropy.token_bytes, sizes)
+            for each in sent
+        ]
+        return incoming, [build_spec(each.request, plane.rules.profile) for each in incoming]
+
+    # A thousand of them take long enough that others should get in between.
+    few = len(sent) <= TRANSLATED_AT_ONCE_MAX
+    incoming, specs = translate() if few else await asyncio.to_thread(translate)
+    brought: dict[Digest, int] = {}
+    for each in incoming:
+        for digest, data in each.blobs:
+            if digest not in brought:
+                await plane.blobs.put(data)
+                brought[digest] = len(data)
+    return _Taken(specs=specs, blobs=brought)
 
 
-def _spec(call: Call[Any], tx: Transaction, incoming: Incoming) -> TaskSpec:
-    for digest, data in incoming.blobs:
-        tx.blobs.add(digest, len(data), call.account_id)
-    request = blobs.with_sizes(tx, call.account_id, incoming.request)
-    return build_spec(request, call.plane.rules.profile)
-
-
-def _submit(call: Call[Any], tx: Transaction, specs: list[TaskSpec]) -> list[TaskId]:
+def _submit(call: Call[Any], tx: Transaction, taken: _Taken) -> list[TaskId]:
+    for digest, size_bytes in taken.blobs.items():
+        tx.blobs.add(digest, size_bytes, call.account_id)
     return submit.submit_tasks(
         tx,
         account_id=call.account_id,
-        specs=specs,
+        specs=taken.specs,
         independence_waived=call.plane.private,
         entropy=call.plane.entropy,
     )
@@ -100,11 +123,10 @@ def _submit(call: Call[Any], tx: Transaction, specs: list[TaskSpec]) -> list[Tas
     headers=HEADER,
 )
 async def submit_one(call: Call[TaskSubmission]) -> Response:
-    incoming = await _take_in(call, call.body)
+    taken = await _take_in(call, [call.body])
 
     def work(tx: Transaction) -> bytes:
-        spec = _spec(call, tx, incoming)
-        (task_id,) = _submit(call, tx, [spec])
+        (task_id,) = _submit(call, tx, taken)
         return encode(_info(call, tx, tx.tasks.load([task_id])[task_id]))
 
     body = await once(call, 201, work)
@@ -123,11 +145,10 @@ async def submit_one(call: Call[TaskSubmission]) -> Response:
     headers=HEADER,
 )
 async def submit_bulk(call: Call[BulkSubmission]) -> Response:
-    incoming = [await _take_in(call, sent) for sent in call.body.tasks]
+    taken = await _take_in(call, call.body.tasks)
 
     def work(tx: Transaction) -> bytes:
-        specs = [_spec(call, tx, each) for each in incoming]
-        return encode({"task_ids": _submit(call, tx, specs)})
+        return encode({"task_ids": _submit(call, tx, taken)})
 
     body = await once(call, 201, work)
     call.plane.work.slots_opened()
