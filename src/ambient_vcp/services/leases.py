@@ -32,12 +32,7 @@ def claim(
 ) -> list[NodeLease]:
     """Confirm the named leases, or up to ``at_most`` unclaimed ones, oldest first."""
     if leases is None:
-        offered = [
-            entry.lease
-            for entry in tx.tasks.node_leases(node_id, CLAIM_MAX * 4)
-            if not entry.claimed
-        ]
-        wanted = offered[: min(at_most, CLAIM_MAX)]
+        wanted = tx.tasks.unclaimed(node_id, min(at_most, CLAIM_MAX))
     else:
         wanted = [lease for lease in leases if lease.node_id == node_id][:CLAIM_MAX]
     if not wanted:

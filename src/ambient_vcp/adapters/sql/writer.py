@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +26,19 @@ class _Job:
 
 
 class GroupCommitWriter:
-    """Takes use cases from event loops; those that gather during one commit share the next."""
+    """Takes use cases from event loops; those that gather during one commit share the next.
+
+    What one turn of an event loop brings is handed over together: waking the thread for the first
+    of them would make it commit that one alone, while it and the loop take turns at the rest.
+    """
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=QUEUE_MAX)
+        self._lock = threading.Lock()
+        self._turns: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        self._waiting = 0
+        self._arrived: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._left: deque[_Job] = deque()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -43,19 +51,34 @@ class GroupCommitWriter:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        if self._closed:
-            raise UnavailableError(reason="the store is closed")
-        try:
-            self._jobs.put_nowait(_Job(use_case, future, loop))
-        except queue.Full:
-            raise UnavailableError(reason="too many changes are waiting") from None
+        job = _Job(use_case, future, loop)
+        with self._lock:
+            if self._closed:
+                raise UnavailableError(reason="the store is closed")
+            if self._waiting >= QUEUE_MAX:
+                raise UnavailableError(reason="too many changes are waiting")
+            self._waiting += 1
+            turn = self._turns.setdefault(loop, [])
+            turn.append(job)
+        if len(turn) == 1:
+            loop.call_soon(self._hand_over, loop)
         return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            jobs = self._turns.pop(loop, None)
+        if jobs is not None:
+            self._arrived.put(jobs)
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
-        if not self._closed:
-            self._closed = True
-            self._jobs.put(None)
+        with self._lock:
+            turns, self._turns = self._turns, {}
+            if not self._closed:
+                self._closed = True
+                for jobs in turns.values():
+                    self._arrived.put(jobs)
+                self._arrived.put(None)
         self._thread.join()
 
     def _work(self) -> None:
@@ -67,18 +90,24 @@ class GroupCommitWriter:
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for a job, then take those that are there. False: the last ones."""
-        jobs: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            if not job.future.cancelled():
-                jobs.append(job)
-            if len(jobs) >= BATCH_MAX:
-                return jobs, True
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return jobs, True
-        return jobs, False
+        running = True
+        try:
+            arrived = self._arrived.get(block=not self._left)
+            while arrived is not None:
+                self._left += arrived
+                if len(self._left) >= BATCH_MAX:
+                    break
+                arrived = self._arrived.get_nowait()
+            else:
+                # Nothing comes after this; what is left may be more than one batch.
+                self._arrived.put(None)
+                running = len(self._left) > BATCH_MAX
+        except queue.Empty:
+            pass
+        taken = [self._left.popleft() for _ in range(min(BATCH_MAX, len(self._left)))]
+        with self._lock:
+            self._waiting -= len(taken)
+        return [job for job in taken if not job.future.cancelled()], running
 
 
 def _resolve(jobs: Sequence[_Job], outcomes: Sequence[Outcome[Any]]) -> None:

@@ -115,7 +115,7 @@ def _rehearse() -> None:
         name="f",
         args=["1"],
         env=[],
-        fuel_max=1000,
+        fuel_max=1_000_000,
         memory_bytes_max=1 << 16,
         wall_ms_max=1000,
         output_bytes_max=1000,

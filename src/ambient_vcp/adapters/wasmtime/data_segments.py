@@ -107,7 +107,7 @@ def _offset(body: Reader, kind: int) -> int | None:
 
 def _leb(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:
+    while value >> 7:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)

@@ -3,9 +3,9 @@
 Deterministic by construction: fuel on, canonical NaNs, no threads, no relaxed SIMD, and code
 generated for a named level of processor features, so that frame sizes (hence the depth of
 recursion) do not depend on the model. No epochs: a second check in every loop costs up to a third
-of the speed, and the cell's timer ends the process instead (``cell``). ``wasm_reference_types`` is on for its encoding, which
-current compilers emit; ``gc_support`` is off, so only ``funcref`` exists and nothing
-garbage-collected.
+of the speed, and the cell's timer ends the process instead. ``wasm_reference_types`` is on for its
+encoding, which current compilers emit; ``gc_support`` is off, so only ``funcref`` exists and
+nothing garbage-collected. docs/decisions/0009-cell-settings.md has what each setting costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from ambient_vcp.adapters.wasmtime import module_checks
+from ambient_vcp.adapters.wasmtime import fuel_meter, memory, module_checks
+from ambient_vcp.adapters.wasmtime.data_segments import ENGINE_SEGMENTS_MAX
 from ambient_vcp.adapters.wasmtime.memory import GuestMemory
 
 HOST_INTERFACE_VERSION = 2
@@ -64,10 +65,10 @@ _X86_64_V3 = (*_X86_64_V2, "avx", "avx2", "bmi1", "bmi2", "lzcnt", "fma")
 _KERNEL_NAMES = {"sse3": "pni", "sse41": "sse4_1", "sse42": "sse4_2", "lzcnt": "abm"}
 
 
-def build_engine(memory: GuestMemory | None, stack_bytes_max: int) -> wasmtime.Engine:
-    """An engine for one run. ``memory`` serves and bounds its linear memory.
+def build_engine(memories: GuestMemory | None, stack_bytes_max: int) -> wasmtime.Engine:
+    """An engine for one run. ``memories`` serves and bounds its linear memory.
 
-    Without ``memory`` (to validate or compile only) instances get the engine's own memories.
+    Without ``memories`` (to validate or compile only) instances get the engine's own memories.
     """
     config = wasmtime.Config()
     for name, value in _SETTINGS.items():
@@ -85,8 +86,8 @@ def build_engine(memory: GuestMemory | None, stack_bytes_max: int) -> wasmtime.E
             raise OSError(0, f"the engine does not know the target {target}")
         for feature in features:
             ffi.wasmtime_config_cranelift_flag_enable(config.ptr(), _c_text(f"has_{feature}"))
-    if memory is not None:
-        memory.attach(config)
+    if memories is not None:
+        memories.attach(config)
     engine = wasmtime.Engine(config)
     if not bool(engine.ptr()):
         raise OSError(0, "the engine refuses its settings")
@@ -114,7 +115,20 @@ def exec_class() -> str:
     """Engine version, code level and a hash of the settings, limits and rules behind results."""
     level, _, features = code_level()
     caps = {name: value for name, value in vars(module_checks).items() if name.endswith("_MAX")}
-    rules = (HOST_INTERFACE_VERSION, sorted(_SETTINGS.items()), features, sorted(caps.items()))
+    prices = {
+        name: value
+        for module in (fuel_meter, memory)
+        for name, value in vars(module).items()
+        if name.endswith("_FUEL")
+    }
+    rules = (
+        HOST_INTERFACE_VERSION,
+        sorted(_SETTINGS.items()),
+        features,
+        sorted(caps.items()),
+        sorted(prices.items()),
+        ENGINE_SEGMENTS_MAX,
+    )
     described = repr(rules)
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
     return f"{engine_name().replace(' ', '-')}/{level}/{digest}"

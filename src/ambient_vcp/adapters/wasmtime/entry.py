@@ -1,15 +1,10 @@
-"""What a run calls: is it there, do the arguments fit, and the link to the host functions."""
+"""What a run calls: is it there, and do the arguments fit."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
-import wasmtime
-
-from ambient_vcp.adapters.wasmtime.fuel_meter import FuelMeter
-from ambient_vcp.adapters.wasmtime.imports import IMPORTS, Signature
+from ambient_vcp.adapters.wasmtime.imports import Signature
 from ambient_vcp.adapters.wasmtime.module_checks import MODULE_BYTES_MAX
 from ambient_vcp.adapters.wasmtime.module_summary import ModuleSummary
 from ambient_vcp.adapters.wasmtime.protocol import Job
@@ -21,12 +16,7 @@ PROGRAM_NAME = "guest.wasm"
 """The first argument of every WASI command, as programs expect their own name there."""
 ARGUMENT_BYTES_MAX = 128 * 1024
 
-_VALUE_TYPES = {
-    "i32": wasmtime.ValType.i32,
-    "i64": wasmtime.ValType.i64,
-    "f32": wasmtime.ValType.f32,
-    "f64": wasmtime.ValType.f64,
-}
+_NUMBERS = frozenset(ValueType)
 
 
 class RunStoppedError(Exception):
@@ -75,7 +65,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def scalar_arguments(summary: ModuleSummary, job: Job) -> list[int | float]:
     signature = signature_of(summary, job.name)
     for kind in (*signature.params, *signature.results):
-        if kind not in _VALUE_TYPES:
+        if kind not in _NUMBERS:
             raise RunStoppedError(
                 Reason.BAD_ARGUMENTS, f"{job.name} has type {signature}; only numbers can be passed"
             )
@@ -92,33 +82,3 @@ def c_strings(texts: list[str]) -> tuple[bytes, ...]:
             Reason.BAD_ARGUMENTS, f"arguments and environment exceed {ARGUMENT_BYTES_MAX} bytes"
         )
     return items
-
-
-def link(
-    summary: ModuleSummary,
-    store: wasmtime.Store,
-    hosts: dict[str, dict[str, Callable[..., Any]]],
-    meter: FuelMeter,
-) -> list[wasmtime.Func]:
-    """Host functions in the order of the module's imports, which the checks have approved.
-
-    Each call is charged to ``meter`` before it is made.
-    """
-    functions = []
-    for item in summary.imports:
-        signature = IMPORTS[item.module][item.name]
-        kind = wasmtime.FuncType(
-            [_VALUE_TYPES[name]() for name in signature.params],
-            [_VALUE_TYPES[name]() for name in signature.results],
-        )
-        function = _metered(hosts[item.module][item.name], meter)
-        functions.append(wasmtime.Func(store, kind, function))
-    return functions
-
-
-def _metered(function: Callable[..., Any], meter: FuelMeter) -> Callable[..., Any]:
-    def metered(*values: int) -> Any:
-        meter.charge_call()
-        return function(*values)
-
-    return metered

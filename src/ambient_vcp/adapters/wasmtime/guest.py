@@ -16,7 +16,6 @@ from ambient_vcp.adapters.wasmtime.entry import (
     PROGRAM_NAME,
     RunStoppedError,
     c_strings,
-    link,
     read_module,
     require_entry,
     scalar_arguments,
@@ -31,6 +30,7 @@ from ambient_vcp.adapters.wasmtime.host import (
     OutputFullError,
     RunFiles,
 )
+from ambient_vcp.adapters.wasmtime.host_link import HostLink
 from ambient_vcp.adapters.wasmtime.host_vcp import EnvHost, VcpHost
 from ambient_vcp.adapters.wasmtime.host_wasi import WasiHost
 from ambient_vcp.adapters.wasmtime.imports import ENV_MODULE, VCP_MODULE, WASI_MODULE
@@ -134,8 +134,10 @@ class Guest:
         module = self._compile(data, store)
         self.watch.first_instruction_ns = time.monotonic_ns()
         try:
-            functions = link(summary, store, hosts, meter)
-            self._call(job, summary, store, module, functions, arguments, files)
+            link = HostLink(store, meter)
+            functions = link.functions(summary, hosts)
+            with link.raising():
+                self._call(job, summary, store, module, functions, arguments, files)
         except GuestExitError as leave:
             if leave.status or job.interface != "wasi":
                 why = f"the guest left with exit status {leave.status}"

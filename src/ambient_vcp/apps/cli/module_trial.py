@@ -22,6 +22,7 @@ from ambient_vcp.domain.execution.invocation import (
     entry_name,
 )
 from ambient_vcp.domain.execution.outcome import Outcome
+from ambient_vcp.domain.execution.seed import GUEST_CLOCK_START_MS
 from ambient_vcp.ports.sandbox import CellReport, GuestRun
 
 SEED = hashlib.sha256(b"ambient-vcp module check").digest()
@@ -102,7 +103,11 @@ class _Trial:
     folder: Path
 
     async def run(self, sandbox: WasmtimeSandbox, number: int, **changed: Any) -> CellReport:
-        fields: dict[str, Any] = {"random_seed": SEED, "clock_start_ms": 0, **changed}
+        fields: dict[str, Any] = {
+            "random_seed": SEED,
+            "clock_start_ms": GUEST_CLOCK_START_MS,
+            **changed,
+        }
         return await sandbox.run(
             GuestRun(
                 module_path=self.path,

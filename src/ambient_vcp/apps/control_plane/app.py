@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ambient_vcp.apps.control_plane.answers import InternalError, error_response, json_answer
+from ambient_vcp.apps.control_plane.dispatch import Dispatch
 from ambient_vcp.apps.control_plane.endpoint import Endpoint, Operation
 from ambient_vcp.apps.control_plane.gate import Gate, translate
 from ambient_vcp.apps.control_plane.openapi import document
@@ -55,8 +56,10 @@ def build_app(plane: ControlPlane) -> Gate:
     )
     for error in (VcpError, HTTPException, Exception):
         app.add_exception_handler(error, _answer_error)
+    dispatch = Dispatch(app)
     for operation in operations():
         endpoint = Endpoint(operation, lambda: plane)
+        dispatch.add(operation.method, BASE + operation.path, endpoint)
         app.router.routes.append(Route(BASE + operation.path, endpoint, methods=[operation.method]))
     spec = document(operations(), base=BASE, version=plane.version)
 
@@ -66,7 +69,7 @@ def build_app(plane: ControlPlane) -> Gate:
     app.router.routes.append(Route(OPENAPI_PATH, openapi, methods=["GET"]))
     settings = plane.settings
     return Gate(
-        app,
+        dispatch,
         entropy=plane.entropy,
         requests_max=settings.requests_max,
         access_log=settings.access_log,

@@ -8,6 +8,8 @@ from ambient_vcp.domain.receipts.receipt import EnergyFacts, EnergyLabel, Statem
 from ambient_vcp.domain.receipts.shape import from_json, to_json
 from ambient_vcp.domain.tasks.records import AttemptResult
 
+_LABELS = frozenset(EnergyLabel)
+
 
 def check_result_fits(result: AttemptResult) -> None:
     """Refuse a result that no receipt could show.
@@ -20,7 +22,7 @@ def check_result_fits(result: AttemptResult) -> None:
         InvalidInputError: ``where`` names the field.
     """
     outcome, energy = result.outcome, result.energy
-    if energy.label not in set(EnergyLabel):
+    if energy.label not in _LABELS:
         raise InvalidInputError(
             where="result.energy.label", rule=f"one of {', '.join(EnergyLabel)}"
         )

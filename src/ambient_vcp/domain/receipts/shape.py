@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import repeat
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ambient_vcp.domain.errors import InvalidInputError
@@ -75,109 +76,138 @@ def from_json(kind: type[T], value: Json, where: str) -> T:
         InvalidInputError: a missing or unknown field, another type than declared, or a broken
             bound. ``where`` and the path below it name the place.
     """
-    return cast("T", _read_object(kind, value, where))
+    return cast("T", _reader(kind)(value, where))
+
+
+Where = str | tuple["Where", str]
+"""A place: text, or the place around it and what to add; joined only for an error's sake."""
+
+Reader = Callable[[Json, Where], object]
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def _reader(kind: type) -> Reader:
+    """How objects of ``kind`` are read: its declaration is looked at once."""
+    hints = get_type_hints(kind, include_extras=True)
+    readers = [(each.name, f".{each.name}", _reader_of(hints[each.name])) for each in fields(kind)]
+    names = frozenset(name for name, _, _ in readers)
+
+    def read(value: Json, where: Where) -> object:
+        if not isinstance(value, dict):
+            raise _bad(where, "must be an object")
+        if value.keys() != names:
+            missing = [f"missing {name}" for name, _, _ in readers if name not in value]
+            unknown = [f"unknown {name}" for name in value if name not in names]
+            got = ", ".join(missing + unknown)
+            raise _bad(where, "must have exactly the fields of its kind", got[:200])
+        return kind(**{name: read(value[name], (where, path)) for name, path, read in readers})
+
+    return read
 
 
-def _read_object(kind: type, value: Json, where: str) -> object:
-    if not isinstance(value, dict):
-        raise _bad(where, "must be an object")
-    names = [each.name for each in fields(kind)]
-    missing = [name for name in names if name not in value]
-    unknown = [name for name in value if name not in names]
-    if missing or unknown:
-        got = ", ".join([f"missing {name}" for name in missing] + [f"unknown {u}" for u in unknown])
-        raise _bad(where, "must have exactly the fields of its kind", got[:200])
-    hints = _hints(kind)
-    return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in names})
-
-
-def _read(hint: Any, value: Json, where: str, bounds: tuple[Bound, ...] = ()) -> object:
+def _reader_of(hint: Any, bounds: tuple[Bound, ...] = ()) -> Reader:
     hint = getattr(hint, "__supertype__", hint)
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *found = get_args(hint)
-        return _read(inner, value, where, (*found, *bounds))
+        return _reader_of(inner, (*found, *bounds))
     if origin in {Union, types.UnionType}:
-        if value is None:
-            return None
         (inner,) = (each for each in get_args(hint) if each is not types.NoneType)
-        return _read(inner, value, where, bounds)
+        read = _reader_of(inner, bounds)
+        return lambda value, where: None if value is None else read(value, where)
     if origin is tuple:
-        return _read_list(get_args(hint), value, where, bounds)
+        return _list_reader(get_args(hint), bounds)
     if is_dataclass(hint):
-        return _read_object(cast("type", hint), value, where)
-    return _read_plain(hint, value, where, bounds)
-
-
-def _read_list(
-    kinds: tuple[Any, ...], value: Json, where: str, bounds: tuple[Bound, ...]
-) -> tuple[object, ...]:
-    if not isinstance(value, list):
-        raise _bad(where, "must be a list")
-    if kinds[-1] is Ellipsis:
-        longest = min([ITEMS_MAX, *(each.length for each in bounds if isinstance(each, AtMost))])
-        if len(value) > longest:
-            raise _bad(where, f"at most {longest} items", str(len(value)))
-        kinds = (kinds[0],) * len(value)
-    elif len(value) != len(kinds):
-        raise _bad(where, f"must have {len(kinds)} items", str(len(value)))
-    return tuple(
-        _read(kind, item, f"{where}[{index}]")
-        for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
-    )
-
-
-def _read_plain(hint: Any, value: Json, where: str, bounds: tuple[Bound, ...]) -> object:
+        return _reader(cast("type", hint))
     if hint is bool:
-        if type(value) is not bool:
-            raise _bad(where, "must be true or false")
-        return value
+        return _read_bool
     if hint is int:
-        if type(value) is not int:
-            raise _bad(where, "must be an integer")
-        return _bounded_integer(value, where, bounds)
-    if not isinstance(value, str):
-        raise _bad(where, "must be text")
+        return _integer_reader(bounds)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        try:
-            return hint(value)
-        except ValueError as error:
-            known = ", ".join(hint)
-            raise _bad(where, f"must be one of {known}", value[:64]) from error
+        return _enum_reader(hint)
     assert hint is str
-    return _bounded_text(value, where, bounds)
+    return _text_reader(bounds)
 
 
-def _bounded_integer(value: int, where: str, bounds: tuple[Bound, ...]) -> int:
+def _list_reader(kinds: tuple[Any, ...], bounds: tuple[Bound, ...]) -> Reader:
+    is_open = kinds[-1] is Ellipsis
+    longest = min([ITEMS_MAX, *(each.length for each in bounds if isinstance(each, AtMost))])
+    readers = [_reader_of(kind) for kind in kinds if kind is not Ellipsis]
+
+    def read(value: Json, where: Where) -> object:
+        if not isinstance(value, list):
+            raise _bad(where, "must be a list")
+        if is_open and len(value) > longest:
+            raise _bad(where, f"at most {longest} items", str(len(value)))
+        if not is_open and len(value) != len(readers):
+            raise _bad(where, f"must have {len(readers)} items", str(len(value)))
+        each = repeat(readers[0], len(value)) if is_open else readers
+        return tuple(
+            read(item, (where, f"[{index}]"))
+            for index, (read, item) in enumerate(zip(each, value, strict=True))
+        )
+
+    return read
+
+
+def _read_bool(value: Json, where: Where) -> object:
+    if type(value) is not bool:
+        raise _bad(where, "must be true or false")
+    return value
+
+
+def _integer_reader(bounds: tuple[Bound, ...]) -> Reader:
     low, high = 0, INTEGER_MAX
     for bound in bounds:
         if isinstance(bound, Between):
             low, high = bound.low, bound.high
-    if not low <= value <= high:
-        raise _bad(where, f"must be {low} to {high}", str(value))
-    return value
+
+    def read(value: Json, where: Where) -> object:
+        if type(value) is not int:
+            raise _bad(where, "must be an integer")
+        if not low <= value <= high:
+            raise _bad(where, f"must be {low} to {high}", str(value))
+        return value
+
+    return read
 
 
-def _bounded_text(value: str, where: str, bounds: tuple[Bound, ...]) -> str:
+def _enum_reader(kind: type[StrEnum]) -> Reader:
+    members = {str(member): member for member in kind}
+
+    def read(value: Json, where: Where) -> object:
+        if not isinstance(value, str):
+            raise _bad(where, "must be text")
+        if value not in members:
+            raise _bad(where, f"must be one of {', '.join(members)}", value[:64])
+        return members[value]
+
+    return read
+
+
+def _text_reader(bounds: tuple[Bound, ...]) -> Reader:
     longest = TEXT_CHARACTERS_MAX
     for bound in bounds:
-        match bound:
-            case AtMost(length=length):
-                longest = length
-            case Matches(pattern=pattern, rule=rule):
-                if not re.fullmatch(pattern, value):
-                    raise _bad(where, rule, repr(value[:80]))
-            case Between():
-                pass
-    if len(value) > longest:
-        raise _bad(where, f"at most {longest} characters", str(len(value)))
-    return value
+        if isinstance(bound, AtMost):
+            longest = bound.length
+    patterns = [(re.compile(b.pattern), b.rule) for b in bounds if isinstance(b, Matches)]
+
+    def read(value: Json, where: Where) -> object:
+        if not isinstance(value, str):
+            raise _bad(where, "must be text")
+        for pattern, rule in patterns:
+            if not pattern.fullmatch(value):
+                raise _bad(where, rule, repr(value[:80]))
+        if len(value) > longest:
+            raise _bad(where, f"at most {longest} characters", str(len(value)))
+        return value
+
+    return read
 
 
-def _bad(where: str, rule: str, got: str = "") -> InvalidInputError:
-    return InvalidInputError(where=where, rule=rule, got=got)
+def _bad(where: Where, rule: str, got: str = "") -> InvalidInputError:
+    parts: list[str] = []
+    while not isinstance(where, str):
+        where, last = where
+        parts.append(last)
+    return InvalidInputError(where=where + "".join(reversed(parts)), rule=rule, got=got)

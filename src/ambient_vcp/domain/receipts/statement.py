@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from ambient_vcp.domain.errors import InvalidInputError
@@ -24,6 +25,7 @@ RESULT_PROTOCOL = "ambient-vcp/result/v1"
 ARGUMENTS_DOMAIN = b"ambient-vcp/arguments/v1"
 PRIVATE_INPUT_DOMAIN = b"ambient-vcp/private-input/v1"
 BLINDER_BYTES = 32
+CALLS_REMEMBERED_MAX = 64
 
 AgreementKey: TypeAlias = tuple[str, ...]
 
@@ -124,6 +126,8 @@ def statement_of(
     )
 
 
+# Cached because the trace, the statement and the verdict of one result each ask for it.
+@lru_cache(maxsize=CALLS_REMEMBERED_MAX)
 def arguments_digest(call: Call) -> Digest:
     """SHA-256 over the domain tag, interface, entry, arguments and environment of ``call``.
 

@@ -115,6 +115,10 @@ class TaskStore(Protocol):
         """Live leases of one node, oldest grant first."""
         ...
 
+    def unclaimed(self, node_id: NodeId, at_most: int) -> list[LeaseRef]:
+        """Those of one node's live leases that it has not claimed, oldest grant first."""
+        ...
+
     def record_result(self, lease: LeaseRef, result: AttemptResult) -> bool:
         """Record a result under a live lease: slot filled, attempt completed.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from ambient_vcp.domain.errors import InvalidInputError, ValidationFailedError
 
 T = TypeVar("T")
 
+INFINITY = float("inf")
 DEPTH_MAX = 32
 """Of a whole body. Task inputs have their own, lower bound."""
 
@@ -55,21 +57,25 @@ def parse(body: bytes) -> Any:
 def _check(value: Any, depth_left: int, *, texts: bool) -> None:
     """Bound the depth; texts need a look only where the body has escapes."""
     if isinstance(value, dict):
-        _descend([*value.values(), *(value if texts else ())], depth_left, texts=texts)
+        _descend(value.values(), depth_left, texts=texts)
+        if texts:
+            _descend(value, depth_left, texts=True)
     elif isinstance(value, list):
         _descend(value, depth_left, texts=texts)
-    elif texts and isinstance(value, str):
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    elif isinstance(value, str):
+        if texts and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
             raise InvalidInputError(where="body", rule="texts are valid Unicode without NUL")
-    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
+    elif isinstance(value, float) and value in (INFINITY, -INFINITY):
         raise InvalidInputError(where="body", rule="numbers are finite")
 
 
-def _descend(items: list[Any], depth_left: int, *, texts: bool) -> None:
+def _descend(items: Iterable[Any], depth_left: int, *, texts: bool) -> None:
     if depth_left == 0:
         raise InvalidInputError(where="body", rule=f"nests at most {DEPTH_MAX} deep")
     for item in items:
-        _check(item, depth_left - 1, texts=texts)
+        # Most are texts that need no look: not even a call.
+        if texts or not isinstance(item, str):
+            _check(item, depth_left - 1, texts=texts)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from ambient_vcp.wire.http.tasks import (
     TaskSubmission,
     VerificationIn,
     WasiIn,
-    WasmInputs,
+    WasmBody,
 )
 
 DEPTH_MAX = 16
@@ -173,10 +173,10 @@ def _wasm(sent: TaskSubmission, found: _Bytes, draw: Draw) -> TaskRequest:
     else:
         module = found.ref(decode_base64(sent.wasm_module or "", "wasm_module"))
     try:
-        inputs: ScalarIn | BytesIn | WasiIn = msgspec.convert(sent.inputs, WasmInputs, strict=True)
+        inputs = msgspec.convert({"inputs": sent.inputs}, WasmBody, strict=True).inputs
     except msgspec.ValidationError as error:
-        rule, _, path = str(error).rpartition(" - at `$")
-        where = "inputs" + (path.rstrip("`") if rule else "")
+        rule, _, path = str(error).rpartition(" - at `$.")
+        where = path.rstrip("`") if rule else "inputs"
         raise ValidationFailedError(where=where[:200], rule=(rule or str(error))[:300]) from None
     match inputs:
         case ScalarIn():
@@ -277,11 +277,12 @@ def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX)
     Raises:
         InvalidInputError: nesting, a list, an object, a key or a text beyond its bound.
     """
-    if depth_left == 0 and isinstance(value, (dict, list)):
-        raise InvalidInputError(where=where, rule=f"nests at most {DEPTH_MAX} deep")
-    if isinstance(value, (dict, list)) and len(value) > ITEMS_MAX:
-        rule = f"has at most {ITEMS_MAX} entries"
-        raise InvalidInputError(where=where, rule=rule, got=str(len(value)))
+    if isinstance(value, (dict, list)):
+        if depth_left == 0:
+            raise InvalidInputError(where=where, rule=f"nests at most {DEPTH_MAX} deep")
+        if len(value) > ITEMS_MAX:
+            rule = f"has at most {ITEMS_MAX} entries"
+            raise InvalidInputError(where=where, rule=rule, got=str(len(value)))
     if isinstance(value, dict):
         for key, item in value.items():
             if len(key) > KEY_CHARS_MAX:
@@ -289,16 +290,20 @@ def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX)
                     where=where, rule=f"keys have at most {KEY_CHARS_MAX} characters"
                 )
             # Most entries are short texts and numbers: they need no name of their place.
-            is_text = isinstance(item, str)
-            if isinstance(item, (dict, list)) or (
-                is_text and len(item) > TEXT_CHARS_MAX and key not in _FREE_TEXTS
-            ):
+            if _is_large(item) and not (key in _FREE_TEXTS and isinstance(item, str)):
                 check_inputs(item, f"{where}.{key}", depth_left - 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            if isinstance(item, (dict, list, str)):
+            if _is_large(item):
                 check_inputs(item, f"{where}[{index}]", depth_left - 1)
     elif isinstance(value, str) and len(value) > TEXT_CHARS_MAX:
         raise InvalidInputError(
             where=where, rule=f"has at most {TEXT_CHARS_MAX} characters", got=str(len(value))
         )
+
+
+def _is_large(item: Any) -> bool:
+    """Whether it needs a closer look: anything but a number or a short text."""
+    if isinstance(item, str):
+        return len(item) > TEXT_CHARS_MAX
+    return isinstance(item, (dict, list))

@@ -105,3 +105,9 @@ class WasiIn(Shape, frozen=True, tag_field="interface", tag="wasi"):
 
 
 WasmInputs = ScalarIn | BytesIn | WasiIn
+
+
+class WasmBody(Shape, frozen=True):
+    """What a module gets. A shape, because msgspec prepares one only once, a union each time."""
+
+    inputs: WasmInputs

@@ -92,6 +92,14 @@ _OF_NODE = sql(
     joins=_OF_SLOT,
     live=LIVE,
 )
+_UNCLAIMED = sql(
+    """SELECT slots.task_id, slots.slot, slots.epoch, slots.node_id FROM slots
+    JOIN attempts ON attempts.task_id = slots.task_id AND attempts.slot = slots.slot
+        AND attempts.epoch = slots.epoch
+    WHERE slots.node_id = :node_id AND {live} AND attempts.state = 'assigned'
+    ORDER BY slots.granted_at_ms, slots.task_id, slots.slot LIMIT :at_most""",
+    live=LIVE,
+)
 _RENEW = sql(
     """UPDATE slots SET lease_expires_at_ms = {greatest}(slots.lease_expires_at_ms,
         {least}({now} + :lease_ms, slots.granted_at_ms + :lease_ms + (
@@ -210,6 +218,10 @@ class Leases(Stage):
         return self._node_leases(
             self._session.rows(_OF_NODE, {"node_id": node_id, "at_most": at_most})
         )
+
+    def unclaimed(self, node_id: NodeId, at_most: int) -> list[LeaseRef]:
+        rows = self._session.rows(_UNCLAIMED, {"node_id": node_id, "at_most": at_most})
+        return [_lease_of(row) for row in rows]
 
     def _node_leases(self, rows: Sequence[Row]) -> list[NodeLease]:
         specs = load_specs(self._session, self._work.specs, [row[7] for row in rows])

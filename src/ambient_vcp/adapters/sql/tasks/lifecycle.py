@@ -19,8 +19,7 @@ _DUE_TO_READ = sql(_DUE, locking="")
 _DUE_TO_CHANGE = sql(_DUE, locking=LOCK_FREE_ONES)
 _UNSEALED_TO_READ = sql(_UNSEALED, locking="")
 _UNSEALED_TO_CHANGE = sql(_UNSEALED, locking=LOCK_FREE_ONES)
-_UPDATE = sql(
-    """UPDATE tasks SET state = :state, next_check_at_ms = :next_check_at_ms,
+_CHANGE = """UPDATE tasks SET state = :state, next_check_at_ms = :next_check_at_ms,
         updated_at_ms = {now},
         finished_at_ms = CASE WHEN :finished = 1 THEN {now} ELSE finished_at_ms END,
         hold_code = CASE WHEN :clear_hold = 1 THEN NULL ELSE coalesce(:hold_code, hold_code) END,
@@ -28,16 +27,13 @@ _UPDATE = sql(
             ELSE coalesce(:hold_reason, hold_reason) END,
         reason = coalesce(:reason, reason), detail = coalesce(:detail, detail),
         decision = coalesce(:decision, decision), assurance = coalesce(:assurance, assurance)
-    WHERE id = :id AND finished_at_ms IS NULL AND state IN {expected}""",
-    expected=json_list("expected"),
-)
-_ACCEPT = sql(
-    """UPDATE tasks SET accepted_slot = :slot, accepted_epoch = :epoch, accepted_node_id = (
+        {accept}
+    WHERE id = :id AND finished_at_ms IS NULL AND state IN {expected}"""
+_ACCEPT = """, accepted_slot = :slot, accepted_epoch = :epoch, accepted_node_id = (
         SELECT a.node_id FROM attempts a WHERE a.task_id = tasks.id AND a.slot = :slot
-            AND a.epoch = :epoch AND a.state = 'completed')
-    WHERE id = :id AND finished_at_ms IS NULL AND state IN {expected}""",
-    expected=json_list("expected"),
-)
+            AND a.epoch = :epoch AND a.state = 'completed')"""
+_UPDATE = sql(_CHANGE, accept="", expected=json_list("expected"))
+_UPDATE_AND_ACCEPT = sql(_CHANGE, accept=_ACCEPT, expected=json_list("expected"))
 _ASSURE = sql(
     """UPDATE tasks SET assurance = :assurance, updated_at_ms = {now}
     WHERE id = :id AND accepted_node_id IS NOT NULL AND finished_at_ms IS NOT NULL"""
@@ -85,17 +81,10 @@ class Lifecycle(Stage):
 
     def update(self, update: TaskUpdate) -> bool:
         self._work.lock_tasks([update.task_id])
-        expected = json_text(sorted(update.expected))
-        if update.accepted is not None:
-            slot, epoch = update.accepted
-            self._session.run(
-                _ACCEPT,
-                {"id": update.task_id, "slot": slot, "epoch": epoch, "expected": expected},
-            )
         hold = update.hold
         values = {
             "id": update.task_id,
-            "expected": expected,
+            "expected": json_text(sorted(update.expected)),
             "state": str(update.state),
             "next_check_at_ms": update.next_check_at_ms,
             "finished": int(update.finished or update.state in TERMINAL_STATES),
@@ -107,7 +96,12 @@ class Lifecycle(Stage):
             "decision": update.decision,
             "assurance": update.assurance,
         }
-        return self._session.run(_UPDATE, values) == 1
+        if update.accepted is None:
+            return self._session.run(_UPDATE, values) == 1
+        slot, epoch = update.accepted
+        return (
+            self._session.run(_UPDATE_AND_ACCEPT, {**values, "slot": slot, "epoch": epoch}) == 1
+        )
 
     def set_assurance(self, task_id: TaskId, assurance: str) -> None:
         self._work.lock_tasks([task_id])
