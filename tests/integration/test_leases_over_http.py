@@ -40,6 +40,9 @@ EACH = 25
 """Of them to a node: more would open its breaker for errors."""
 
 FIVE, SIX = scalar_output(5), scalar_output(6)
+UNHURRIED = ("--chaos", "slow:0.5")
+"""Work lasts long enough to be seen, and ends well within a lease."""
+
 SHORT = (
     *("--lease-ms", str(LEASE_MS), "--sweep-ms", str(SWEEP_MS)),
     *("--heartbeat-ms", "500", "--offline-after-ms", "1500"),
@@ -187,7 +190,7 @@ def test_an_agent_frozen_beyond_its_lease_with_a_finished_result_is_too_late(
     tmp_path: Path,
 ) -> None:
     with site(tmp_path, *SHORT) as made:
-        made.agent("frozen")
+        made.agent("frozen", *UNHURRIED)
         for number in range(ROUNDS):
             task_id = freeze_with_result(made)
             if number == 0:
@@ -217,7 +220,7 @@ def test_an_agent_frozen_beyond_its_lease_with_a_finished_result_is_too_late(
 def freeze_with_result(made: Site) -> str:
     """Leave the agent frozen with a result on its disk that it could not hand in."""
     agent = made.agents["frozen"]
-    answer = made.api.post("/tasks", json=spin_task(30_000_000))
+    answer = made.api.post("/tasks", json=spin_task(1_000_000))
     assert answer.status_code == 201, answer.text
     task_id = str(answer.json()["task_id"])
     made.in_states(task_id, {"running"})
@@ -250,8 +253,8 @@ def test_an_agent_frozen_in_the_middle_of_work_stops_it_by_its_own_clock(tmp_pat
 @pytest.mark.slow
 def test_a_control_plane_frozen_beyond_the_leases_takes_no_result_of_them(tmp_path: Path) -> None:
     with site(tmp_path, *SHORT) as made:
-        agent = made.agent("node")
-        task_id = str(made.api.post("/tasks", json=spin_task(20_000_000)).json()["task_id"])
+        agent = made.agent("node", *UNHURRIED)
+        task_id = str(made.api.post("/tasks", json=spin_task(1_000_000)).json()["task_id"])
         made.in_states(task_id, {"running"})
         made.plane.freeze()
         eventually(agent.spooled, 30)

@@ -136,8 +136,8 @@ def test_a_control_plane_with_a_full_disk_recovers_without_a_restart(tmp_path: P
         small_disk(tmp_path / "disk", PLANE_DISK_BYTES) as disk,
         site(tmp_path, *SETTINGS, plane_dir=disk / "plane") as made,
     ):
-        agent = made.agent("node")
-        answer = made.api.post("/tasks", json=spin_task(60_000_000))
+        agent = made.agent("node", "--chaos", "slow:1")
+        answer = made.api.post("/tasks", json=spin_task(1_000_000))
         task_id = str(answer.json()["task_id"])
         made.in_states(task_id, {"running"})
         ballast = fill(disk, 0)
@@ -181,12 +181,12 @@ def test_a_disk_that_fills_up_while_a_node_works_costs_that_attempt_alone(tmp_pa
         small_disk(tmp_path / "disk", 2 * DISK_FREE_BYTES_MIN) as disk,
         site(tmp_path, *SETTINGS) as made,
     ):
-        agent = made.agent("full", data_dir=disk / "node")
+        agent = made.agent("full", "--chaos", "slow:1", data_dir=disk / "node")
         made.agent("roomy", "--chaos", "slow:1")
-        tasks = [str(made.api.post("/tasks", json=spin_task(60_000_000)).json()["task_id"])]
+        tasks = [str(made.api.post("/tasks", json=spin_task(1_000_000)).json()["task_id"])]
         while not any(on_node(made, task_id, "full") for task_id in tasks):
             assert len(tasks) < 30
-            tasks.append(str(made.api.post("/tasks", json=spin_task(60_000_000)).json()["task_id"]))
+            tasks.append(str(made.api.post("/tasks", json=spin_task(1_000_000)).json()["task_id"]))
             eventually("start", lambda: made.task(tasks[-1])["status"] in STARTED)
         task_id = next(each for each in tasks if on_node(made, each, "full"))
         resize(disk, used_bytes(disk))

@@ -59,7 +59,7 @@ class Bench:
         """What must not move."""
         task = self.owner.api.get(f"/tasks/{self.task_id}").raise_for_status().json()
         node = self.owner.api.get(f"/nodes/{self.machine.node_id}").raise_for_status().json()
-        return task, node["reputation"], node["breaker_reasons"], node["active_tasks"]
+        return task, node["reputation"], node["breaker_reasons"]
 
 
 def fold(entry: Json, path: str, value: Any) -> Json:

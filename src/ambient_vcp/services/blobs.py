@@ -81,9 +81,7 @@ def finish_upload(tx: Transaction, upload: Upload) -> None:
     tx.blobs.end_upload(upload.id)
 
 
-def known_sizes(
-    tx: Transaction, account_id: AccountId, digests: Iterable[str]
-) -> dict[str, int]:
+def known_sizes(tx: Transaction, account_id: AccountId, digests: Iterable[str]) -> dict[str, int]:
     """Sizes of those of the blobs that the account may read."""
     found = {digest: tx.blobs.size_for(Digest(digest), account_id) for digest in digests}
     return {digest: size for digest, size in found.items() if size is not None}

@@ -20,6 +20,9 @@ from ambient_vcp.services import audit
 from ambient_vcp.services.progress import next_check_ms
 from ambient_vcp.services.settings import WorkSettings
 
+PASS_OVER_FROM = 100
+"""Below so many stuck slots every round sees all of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceReport:
@@ -133,7 +136,23 @@ def place(
     by_task = {slot.slot.task_id: slot for slot in waiting}
     _note_grants(tx, grants, by_task)
     _hold(tx, plan.unplaced, by_task, {grant.lease.task_id for grant in grants})
+    _pass_over(tx, plan.unplaced, waiting)
     return PlaceReport(grants=tuple(grants), unplaced=len(plan.unplaced), cursor=plan.cursor)
+
+
+def _pass_over(
+    tx: Transaction, unplaced: Sequence[Unplaced], waiting: Sequence[WaitingSlot]
+) -> None:
+    """Let the next round look at other held tasks and audits first, where there are many."""
+    patient = {
+        (each.slot.task_id, each.slot.index)
+        for each in waiting
+        if each.task_state is TaskState.HELD or each.slot.purpose is SlotPurpose.AUDIT
+    }
+    stuck = [(each.task_id, each.slot) for each in unplaced]
+    again = [place for place in stuck if place in patient]
+    if len(again) >= PASS_OVER_FROM:
+        tx.tasks.pass_over(again)
 
 
 def _note_grants(

@@ -28,7 +28,7 @@ POSTGRESQL_CONNECTIONS = 10
 class _Runner(Protocol):
     """How an open database runs use cases for an event loop."""
 
-    async def transact(self, use_case: Callable[[Transaction], T]) -> T: ...
+    async def transact(self, use_case: Callable[[Transaction], T], *, within_ms: int) -> T: ...
     async def read(self, use_case: Callable[[Transaction], T]) -> T: ...
     def close(self) -> None: ...
 
@@ -41,8 +41,8 @@ class _SqliteRunner:
         self._writer = GroupCommitWriter(database)
         self._readers = BoundedThreads("sqlite-reader", READERS_MAX)
 
-    async def transact(self, use_case: Callable[[Transaction], T]) -> T:
-        value: T = await self._writer.submit(use_case)
+    async def transact(self, use_case: Callable[[Transaction], T], *, within_ms: int) -> T:
+        value: T = await self._writer.submit(use_case, within_ms=within_ms)
         return value
 
     async def read(self, use_case: Callable[[Transaction], T]) -> T:
@@ -61,7 +61,9 @@ class _PostgresRunner:
         self._database = database
         self._threads = BoundedThreads("postgresql", connections)
 
-    async def transact(self, use_case: Callable[[Transaction], T]) -> T:
+    async def transact(self, use_case: Callable[[Transaction], T], *, within_ms: int) -> T:
+        # PostgreSQL gathers concurrent commits by itself.
+        del within_ms
         return await self._threads.run(lambda: self._database.run(use_case))
 
     async def read(self, use_case: Callable[[Transaction], T]) -> T:
@@ -123,8 +125,8 @@ class SqlStore:
             _open(url, clock=clock, allow_unsafe=allow_unsafe, connections=connections)
         )
 
-    async def transact(self, use_case: Callable[[Transaction], T]) -> T:
-        return await self._runner.transact(use_case)
+    async def transact(self, use_case: Callable[[Transaction], T], *, within_ms: int = 0) -> T:
+        return await self._runner.transact(use_case, within_ms=within_ms)
 
     async def read(self, use_case: Callable[[Transaction], T]) -> T:
         return await self._runner.read(use_case)

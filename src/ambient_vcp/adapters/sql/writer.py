@@ -7,7 +7,7 @@ import queue
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ambient_vcp.adapters.sql.sqlite import Outcome, SqliteDatabase
@@ -25,6 +25,14 @@ class _Job:
     loop: asyncio.AbstractEventLoop
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What an event loop has not handed over yet; ``is_due`` once it will in its next turn."""
+
+    jobs: list[_Job] = field(default_factory=list)
+    is_due: bool = False
+
+
 class GroupCommitWriter:
     """Takes use cases from event loops; those that gather during one commit share the next.
 
@@ -35,7 +43,7 @@ class GroupCommitWriter:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._turns: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        self._turns: dict[asyncio.AbstractEventLoop, _Turn] = {}
         self._waiting = 0
         self._arrived: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._left: deque[_Job] = deque()
@@ -43,8 +51,12 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, use_case: Callable[[Transaction], Any]) -> asyncio.Future[Any]:
+    def submit(
+        self, use_case: Callable[[Transaction], Any], *, within_ms: int = 0
+    ) -> asyncio.Future[Any]:
         """Queue a use case; the future resolves after its commit.
+
+        One that may wait ``within_ms`` shares the commit of the next that may not.
 
         Raises:
             UnavailableError: the queue is full, or the store is closed.
@@ -58,17 +70,20 @@ class GroupCommitWriter:
             if self._waiting >= QUEUE_MAX:
                 raise UnavailableError(reason="too many changes are waiting")
             self._waiting += 1
-            turn = self._turns.setdefault(loop, [])
-            turn.append(job)
-        if len(turn) == 1:
+            turn = self._turns.setdefault(loop, _Turn())
+            turn.jobs.append(job)
+        if within_ms > 0 and len(turn.jobs) == 1:
+            loop.call_later(within_ms / 1000, self._hand_over, loop)
+        elif within_ms == 0 and not turn.is_due:
+            turn.is_due = True
             loop.call_soon(self._hand_over, loop)
         return future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            jobs = self._turns.pop(loop, None)
-        if jobs is not None:
-            self._arrived.put(jobs)
+            turn = self._turns.pop(loop, None)
+            if turn is not None:
+                self._arrived.put(turn.jobs)
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -76,8 +91,8 @@ class GroupCommitWriter:
             turns, self._turns = self._turns, {}
             if not self._closed:
                 self._closed = True
-                for jobs in turns.values():
-                    self._arrived.put(jobs)
+                for turn in turns.values():
+                    self._arrived.put(turn.jobs)
                 self._arrived.put(None)
         self._thread.join()
 

@@ -86,7 +86,15 @@ class TaskStore(Protocol):
         ...
 
     def waiting_slots(self, at_most: int) -> list[WaitingSlot]:
-        """Slots in state waiting whose ``not_before_ms`` has passed, oldest first."""
+        """Slots in state waiting whose ``not_before_ms`` has passed, oldest first.
+
+        Slots of held tasks and audits come after the others and are at most a quarter as many, in
+        the order of ``not_before_ms``: what cannot be placed never hides what can.
+        """
+        ...
+
+    def pass_over(self, slots: Sequence[tuple[TaskId, int]]) -> None:
+        """Put waiting slots (task, slot) at the back of the held tasks and audits."""
         ...
 
     def grant(self, choices: Sequence[tuple[TaskId, int, NodeId]], *, lease_ms: int) -> list[Grant]:

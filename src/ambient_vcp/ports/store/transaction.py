@@ -48,8 +48,10 @@ class Transaction(Protocol):
 class Store(Protocol):
     """Runs use cases in transactions."""
 
-    async def transact(self, use_case: Callable[[Transaction], T]) -> T:
+    async def transact(self, use_case: Callable[[Transaction], T], *, within_ms: int = 0) -> T:
         """Run in one durable transaction; an exception rolls it back and is raised here.
+
+        ``within_ms`` lets the store wait that long, so that several such changes share a commit.
 
         The use case may run more than once (serialisation failures, at most 5 times), so it must
         have no effect but through its transaction.

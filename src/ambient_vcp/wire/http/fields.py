@@ -19,8 +19,13 @@ TaskIdText = Annotated[str, msgspec.Meta(max_length=64)]
 
 def rfc3339(at_ms: int) -> str:
     """UTC time as text with milliseconds."""
-    moment = datetime.fromtimestamp(at_ms // 1000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+# Cached because almost every answer says what time it is now.
+@lru_cache(maxsize=4_096)
+def _second(at_sec: int) -> str:
+    return f"{datetime.fromtimestamp(at_sec, tz=UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 @lru_cache(maxsize=4_096)

@@ -22,13 +22,26 @@ from ambient_vcp.domain.tasks.lifecycle import AttemptState, SlotPurpose, TaskSt
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.store import Grant, NodeLease, WaitingSlot
 
-_WAITING = sql(
-    """SELECT {columns}, t.account_id, t.spec_digest, t.state, t.independence_waived
+_WAITING_TEXT = """SELECT {columns}, t.account_id, t.spec_digest, t.state, t.independence_waived
     FROM slots JOIN tasks t ON t.id = slots.task_id
-    WHERE slots.state = 'waiting' AND slots.not_before_ms <= {now}
-        AND (t.finished_at_ms IS NULL OR slots.purpose = 'audit')
-    ORDER BY slots.waiting_since_ms, slots.task_id, slots.slot LIMIT :at_most""",
+    WHERE slots.state = 'waiting' AND slots.not_before_ms <= {now} AND {group}
+    ORDER BY {order}, slots.task_id, slots.slot LIMIT :at_most"""
+_WAITING = sql(
+    _WAITING_TEXT,
     columns=SLOT_COLUMNS,
+    group="t.finished_at_ms IS NULL AND t.state <> 'held' AND slots.purpose <> 'audit'",
+    order="slots.waiting_since_ms",
+)
+_PATIENT = sql(
+    _WAITING_TEXT,
+    columns=SLOT_COLUMNS,
+    group="(t.state = 'held' OR slots.purpose = 'audit')",
+    order="slots.not_before_ms",
+)
+_PASS_OVER = sql(
+    """UPDATE slots SET not_before_ms = {now} {from_rows}
+    WHERE slots.task_id = @task_id AND slots.slot = @slot AND slots.state = 'waiting'""",
+    batch=Batch(task_id="text", slot="int"),
 )
 _HISTORY = sql(
     """SELECT task_id, node_id, state FROM attempts WHERE task_id IN {ids}""",
@@ -140,13 +153,22 @@ def _lease_of(row: Row) -> LeaseRef:
     return LeaseRef(task_id=TaskId(row[0]), slot=row[1], epoch=row[2], node_id=NodeId(row[3]))
 
 
+PATIENT_SHARE = 4
+"""One patient slot (of a held task, or an audit) is looked at for every four others."""
+
+
 class Leases(Stage):
     """Methods of the ``TaskStore`` port about who may work on what, until when."""
 
     __slots__ = ()
 
+    def pass_over(self, slots: Sequence[tuple[TaskId, int]]) -> None:
+        if slots:
+            self._session.run_each(_PASS_OVER, [(task_id, slot) for task_id, slot in slots])
+
     def waiting_slots(self, at_most: int) -> list[WaitingSlot]:
         rows = self._session.rows(_WAITING, {"at_most": at_most})
+        rows += self._session.rows(_PATIENT, {"at_most": max(1, at_most // PATIENT_SHARE)})
         if not rows:
             return []
         voted: defaultdict[str, set[NodeId]] = defaultdict(set)

@@ -99,9 +99,7 @@ class Lifecycle(Stage):
         if update.accepted is None:
             return self._session.run(_UPDATE, values) == 1
         slot, epoch = update.accepted
-        return (
-            self._session.run(_UPDATE_AND_ACCEPT, {**values, "slot": slot, "epoch": epoch}) == 1
-        )
+        return self._session.run(_UPDATE_AND_ACCEPT, {**values, "slot": slot, "epoch": epoch}) == 1
 
     def set_assurance(self, task_id: TaskId, assurance: str) -> None:
         self._work.lock_tasks([task_id])

@@ -47,6 +47,8 @@ from ambient_vcp.wire.http.nodes import HeartbeatAnswer, HeartbeatRequest
 from ambient_vcp.wire.http.submission import decode_base64
 
 table = Table("agent")
+BEATS_GATHERED_MS = 20
+"""Heartbeats come all the time: those of this time share a commit."""
 
 
 @table.add(
@@ -74,7 +76,7 @@ async def heartbeat(call: Call[HeartbeatRequest]) -> Response:
             tx, node_id=node_id, telemetry=telemetry, report=report, network_prefix=prefix
         )
 
-    beat = await plane.store.transact(work)
+    beat = await plane.store.transact(work, within_ms=BEATS_GATHERED_MS)
     has_room = beat.node.active_leases < max(1, beat.node.report.concurrency_max)
     if beat.returned or (has_room and plane.work.unplaced):
         plane.work.slots_opened()
