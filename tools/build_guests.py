@@ -36,7 +36,8 @@ COMPILE_TIMEOUT_S = 300
 INSTALL_TIMEOUT_S = 1800
 
 COMMON = ["-O2", "-g0", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"]
-# The first WebAssembly, without later additions: any engine runs it and every tool reads it.
+# The first WebAssembly, without later additions unless the source asks for them: any engine runs
+# it and every tool reads it. The C library of the WASI guests is built for a later one.
 BARE = ["--target=wasm32-freestanding", "-nostdlib", "-Wl,--no-entry"]
 CPU = "-mcpu=mvp"
 # A small stack in linear memory; the linker puts it below the data, so that an overflow traps.
@@ -79,7 +80,8 @@ def found_in(pattern: str) -> list[Path]:
 def marked_flags(marker: re.Match[str]) -> tuple[str, ...]:
     """The interface's flags, and after them what the first line adds: a later -O wins."""
     interface, features, level = marker.groups()
-    return (*FLAGS[interface], CPU + features.replace(" ", ""), *(level or "").split())
+    cpu = [CPU + features.replace(" ", "")] if interface != "wasi" or features else []
+    return (*FLAGS[interface], *cpu, *(level or "").split())
 
 
 def catalogue_guest(manifest: Path) -> Guest:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +51,16 @@ def package_breaches() -> Iterator[str]:
 
 
 def word_breaches() -> Iterator[str]:
-    ignored = {".venv", ".git", "node_modules", "demo-out"}
-    for path in sorted(ROOT.rglob("*")):
-        if path.suffix not in TEXT_SUFFIXES or ignored & set(path.relative_to(ROOT).parts):
+    # What git ignores is not ours to judge.
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for path in sorted(ROOT / name for name in listed.stdout.split("\0") if name):
+        if path.suffix not in TEXT_SUFFIXES or not path.is_file():
             continue
         if path == Path(__file__).resolve():
             continue

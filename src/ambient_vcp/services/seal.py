@@ -9,9 +9,16 @@ from ambient_vcp.domain.ids import NodeId, Signature, TaskId
 from ambient_vcp.domain.log.checkpoint import log_origin
 from ambient_vcp.domain.nodes.node import Node
 from ambient_vcp.domain.receipts.assemble import NodeIdentity, assemble
-from ambient_vcp.domain.receipts.canonical import canonical_json, parse_json
-from ambient_vcp.domain.receipts.receipt import ControlPlane, LogPosition, Receipt, body_from_dict
-from ambient_vcp.domain.receipts.shape import to_json
+from ambient_vcp.domain.receipts.canonical import parse_json
+from ambient_vcp.domain.receipts.receipt import (
+    ControlPlane,
+    LogPosition,
+    Receipt,
+    body_from_dict,
+    receipt_leaf,
+    receipt_message,
+    signed_text,
+)
 from ambient_vcp.ports.signer import Signer
 from ambient_vcp.ports.store import StoredReceipt, Transaction
 from ambient_vcp.services import audit, log
@@ -29,9 +36,10 @@ def seal(tx: Transaction, *, signer: Signer, control_plane_id: str, at_most: int
     for task_id in task_ids:
         record = records[task_id]
         body = assemble(record, issuer, identities)
-        signature = signer.sign(body.message())
-        text = canonical_json({"body": to_json(body), "signature": signature}).decode()
-        tx.receipts.insert(task_id, text, body.leaf_data(signature))
+        canonical = body.canonical()
+        signature = signer.sign(receipt_message(canonical))
+        text = signed_text(canonical, signature)
+        tx.receipts.insert(task_id, text, receipt_leaf(canonical, signature))
         audit.task_event(tx, "task.sealed", account_id=record.task.account_id, task_id=task_id)
     tx.tasks.mark_sealed(task_ids)
     return len(task_ids)

@@ -38,13 +38,13 @@ class Ed25519Verifier:
         """Say whether the signature is good. Malformed input is ``False``, never an exception."""
         if not (_is_hex(_KEY_HEX, public_key) and _is_hex(_SIGNATURE_HEX, signature)):
             return False
-        key, signed = bytes.fromhex(public_key), bytes.fromhex(signature)
+        key, signed = _loaded(public_key), bytes.fromhex(signature)
         r, s = signed[:ENCODED_BYTES], signed[ENCODED_BYTES:]
-        if int.from_bytes(s, "little") >= L or not (_is_proper(key) and _is_proper(r)):
+        if key is None or int.from_bytes(s, "little") >= L or not _is_proper(r):
             return False
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(signed, message)
-        except (InvalidSignature, ValueError):
+            key.verify(signed, message)
+        except InvalidSignature:
             return False
         return True
 
@@ -58,6 +58,19 @@ class Ed25519Verifier:
         if problem:
             raise InvalidKeyError(reason=problem)
         return PublicKey(public_key)
+
+
+# Cached because the same nodes sign again and again.
+@lru_cache(maxsize=KEYS_REMEMBERED_MAX)
+def _loaded(public_key: str) -> Ed25519PublicKey | None:
+    """The key for verifying; None where it is of small order, not canonical or no point."""
+    encoded = bytes.fromhex(public_key)
+    if not _is_proper(encoded):
+        return None
+    try:
+        return Ed25519PublicKey.from_public_bytes(encoded)
+    except ValueError:
+        return None
 
 
 # Cached because the proof of prime order takes milliseconds and the same keys come back.

@@ -137,9 +137,8 @@ async def build(
     watts_per_core = float(terms.get("watts_per_core") or WATTS_PER_BUSY_CORE)
     sensors = Machine(clock, watts_per_core=watts_per_core)
     sandbox = await WasmtimeSandbox.start(spares=min(2, limits.cells_max))
-    transport = Transport(
-        node.url, monotonic_ms=clock.monotonic_ms, user_agent=f"ambient-vcp-node/{__version__}"
-    )
+    agent_name = f"ambient-vcp-node/{__version__}"
+    transport = Transport(node.url, monotonic_ms=clock.monotonic_ms, user_agent=agent_name)
     link = Link(log, entropy)
     api = NodeApi(transport, signer, NodeId(node.node_id))
     standing = _standing(sandbox, entropy.uuid4(), limits.cells_max)

@@ -12,7 +12,7 @@ TRACE_DOMAIN = b"ambient-vcp/trace/v1"
 
 def length_prefixed(*parts: bytes) -> bytes:
     """Concatenate so that no byte can move from one part to another: 8-byte big-endian lengths."""
-    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(8, "big") + part for part in parts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

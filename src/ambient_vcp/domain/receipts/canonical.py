@@ -47,13 +47,22 @@ def _is_simple(value: Json, depth_left: int) -> bool:
         return -INTEGER_MAX <= value <= INTEGER_MAX
     if depth_left == 0:
         return False
+    items: Iterable[Json]
     if isinstance(value, dict):
         keys: Iterable[object] = value
-        return all(isinstance(key, str) and key.isascii() for key in keys) and all(
-            _is_simple(item, depth_left - 1) for item in value.values()
-        )
-    items: object = value
-    return isinstance(items, list) and all(_is_simple(item, depth_left - 1) for item in items)
+        for key in keys:
+            if not (isinstance(key, str) and key.isascii()):
+                return False
+        items = value.values()
+    elif isinstance(value, list):
+        items = value
+    else:
+        return False
+    for item in items:
+        # Most are ASCII texts, which need no further look.
+        if not (type(item) is str and item.isascii()) and not _is_simple(item, depth_left - 1):
+            return False
+    return True
 
 
 def _is_unicode(text: str) -> bool:

@@ -314,14 +314,29 @@ class ReceiptBody:
 
     def message(self) -> bytes:
         """The signed bytes: domain tag and canonical body, length-prefixed."""
-        return length_prefixed(RECEIPT_DOMAIN, self.canonical())
+        return receipt_message(self.canonical())
 
     def leaf_data(self, signature: Signature) -> bytes:
         """The receipt's leaf in the log: domain tag, canonical body, signature, length-prefixed.
 
         The signature is part of it, so that the log alone proves that this receipt was issued.
         """
-        return length_prefixed(RECEIPT_LEAF_DOMAIN, self.canonical(), bytes.fromhex(signature))
+        return receipt_leaf(self.canonical(), signature)
+
+
+def receipt_message(canonical: bytes) -> bytes:
+    """:meth:`ReceiptBody.message` from the canonical body."""
+    return length_prefixed(RECEIPT_DOMAIN, canonical)
+
+
+def receipt_leaf(canonical: bytes, signature: Signature) -> bytes:
+    """:meth:`ReceiptBody.leaf_data` from the canonical body."""
+    return length_prefixed(RECEIPT_LEAF_DOMAIN, canonical, bytes.fromhex(signature))
+
+
+def signed_text(canonical: bytes, signature: Signature) -> str:
+    """The canonical JSON of a body and its signature, made of the canonical body."""
+    return f'{{"body":{canonical.decode()},"signature":"{signature}"}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ Bound = Between | Matches | AtMost
 
 TEXT_CHARACTERS_MAX = 65_536
 ITEMS_MAX = 4_096
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def to_json(value: object) -> Json:
@@ -59,7 +60,8 @@ def to_json(value: object) -> Json:
         return value
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
-    return {name: to_json(getattr(value, name)) for name in _names(cast("Hashable", type(value)))}
+    items = ((name, getattr(value, name)) for name in _names(cast("Hashable", type(value))))
+    return {name: item if type(item) in _PLAIN else to_json(item) for name, item in items}
 
 
 @cache
