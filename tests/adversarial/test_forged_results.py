@@ -61,7 +61,12 @@ def test_of_a_mixed_batch_only_the_good_are_accepted(owner: Person) -> None:
     room = {"report": report(concurrency_max=50)}
     machine.beat(**room)
     tasks = [submitted(owner)["task_id"] for _ in LIES]
-    eventually(lambda: len(machine.beat(**room).json()["leases"]) == len(tasks))
+
+    def all_granted() -> bool:
+        # Audits of other people's tasks may come beside them.
+        return {x["task_id"] for x in machine.beat(**room).json()["leases"]} >= set(tasks)
+
+    eventually(all_granted)
     benches = [Bench(owner, machine, task_id) for task_id in tasks]
     lying = benches[: len(LIES) // 2]
     sent = [lie(bench) for bench, lie in zip(lying, LIES.values(), strict=False)]

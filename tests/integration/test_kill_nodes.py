@@ -115,7 +115,9 @@ def check_finished(task: dict[str, Any], made: Site) -> None:
     assert task["status"] == "completed", task
     assert task["fuel_used"] == LONG_ROUNDS * SPIN_FUEL + 7
     for attempt in task["attempts"]:
-        assert attempt["state"] in {"completed", "expired"}, attempt
+        # An audit may have begun just now.
+        ended = attempt["state"] in {"completed", "expired"}
+        assert ended or attempt["purpose"] == "audit", attempt
         assert attempt["node_id"] in made.agents
 
 
@@ -156,7 +158,7 @@ def test_a_task_without_end_is_tried_twice_and_harms_no_node(tmp_path: Path) -> 
             task = made.ended(task_id)
             assert (task["status"], task["reason"]) == ("failed", "wall_clock_exceeded"), task
             assert [a["state"] for a in task["attempts"]] == ["failed", "failed"]
-            assert {a["node_id"] for a in task["attempts"]} == set(made.agents)
+            assert {a["reason"] for a in task["attempts"]} == {"wall_clock_exceeded"}
         check_unharmed(made)
 
 

@@ -11,7 +11,7 @@ from ambient_vcp.domain.nodes.health import health_of
 from ambient_vcp.domain.nodes.node import Node, NodeStatus
 from ambient_vcp.domain.nodes.reputation import score
 from ambient_vcp.domain.scheduling.placement import place as decide
-from ambient_vcp.domain.scheduling.view import NodeView, SlotDemand, Unplaced
+from ambient_vcp.domain.scheduling.view import NodeView, Plan, SlotDemand, Unplaced
 from ambient_vcp.domain.tasks.lifecycle import SlotPurpose, TaskState
 from ambient_vcp.domain.tasks.records import Hold
 from ambient_vcp.ports.entropy import Entropy
@@ -20,6 +20,7 @@ from ambient_vcp.services import audit
 from ambient_vcp.services.progress import next_check_ms
 from ambient_vcp.services.settings import WorkSettings
 
+LOOK_AT_MIN = 64
 PASS_OVER_FROM = 100
 """Below so many stuck slots every round sees all of them."""
 
@@ -114,21 +115,33 @@ def company_of(
 def place(
     tx: Transaction, *, settings: WorkSettings, entropy: Entropy, cursor: str = ""
 ) -> PlaceReport:
-    """One round: at most ``slots_per_plan_max`` of the oldest waiting slots."""
-    waiting = tx.tasks.waiting_slots(settings.slots_per_plan_max)
-    if not waiting:
+    """One round: at most ``slots_per_plan_max`` of the oldest waiting slots.
+
+    It looks at few of a long queue while these fill all the room that the nodes have.
+    """
+    if not tx.tasks.waiting_slots(1):
         return PlaceReport(grants=(), unplaced=0, cursor=cursor)
-    now_ms = tx.now_ms()
+    now_ms, most = tx.now_ms(), settings.slots_per_plan_max
     nodes = tx.nodes.placeable(settings.nodes_per_plan_max)
     views = {n.id: node_view(n, now_ms, settings.leases_per_node_max) for n in nodes}
-    known = company_of(tx, waiting, views, settings.leases_per_node_max)
-    plan = decide(
-        [demand_of(slot, known) for slot in waiting],
-        list(views.values()),
-        strategy=settings.strategy,
-        random_unit=entropy.random,
-        cursor=cursor,
-    )
+
+    def planned(at_most: int) -> tuple[Sequence[WaitingSlot], Plan]:
+        waiting = tx.tasks.waiting_slots(at_most)
+        known = company_of(tx, waiting, views, settings.leases_per_node_max)
+        return waiting, decide(
+            [demand_of(slot, known) for slot in waiting],
+            list(views.values()),
+            strategy=settings.strategy,
+            random_unit=entropy.random,
+            cursor=cursor,
+        )
+
+    room = sum(max(0, view.capacity - view.leases) for view in views.values())
+    few = min(most, max(LOOK_AT_MIN, room)) if room else most
+    waiting, plan = planned(few)
+    if few < most and len(plan.choices) < room:
+        # Some of these cannot be placed: what is behind them may.
+        waiting, plan = planned(most)
     grants = tx.tasks.grant(
         [(choice.task_id, choice.slot, choice.node_id) for choice in plan.choices],
         lease_ms=settings.lease_ms,

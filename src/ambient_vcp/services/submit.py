@@ -56,11 +56,8 @@ def submit_tasks(
 
 
 def _blob_refs(spec: TaskSpec) -> list[InputRef]:
-    refs = [spec.module] if spec.module.inline is None else []
-    for ref in (spec.public_input, spec.private_input):
-        if ref is not None and ref.inline is None:
-            refs.append(ref)
-    return refs
+    refs = (spec.module, spec.public_input, spec.private_input)
+    return [ref for ref in refs if ref is not None and ref.inline is None]
 
 
 def _check_blobs(tx: Transaction, account_id: AccountId, specs: Sequence[TaskSpec]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -282,8 +283,12 @@ def specs_to_json(specs: Iterable[TaskSpec]) -> list[bytes]:
     for spec in given:
         key = (id(spec.limits), id(spec.requirements), id(spec.verification), id(spec.timeouts))
         terms = shared.get(key) or shared.setdefault(key, _terms(spec))
-        texts.append(checked(WHERE, lambda s=spec, t=terms: msgspec.json.encode(_shape(s, t))))
+        texts.append(checked(WHERE, partial(_encoded, spec, terms)))
     return texts
+
+
+def _encoded(spec: TaskSpec, terms: _Terms) -> bytes:
+    return msgspec.json.encode(_shape(spec, terms))
 
 
 def check_spec_json(text: bytes | str) -> None:

@@ -51,6 +51,7 @@ def _settings(given: dict[str, Any]) -> ControlPlaneSettings:
     type=click.Choice(["weighted", "round-robin", "least-loaded", "latency-aware"]),
 )
 @click.option("--lease-ms", type=int)
+@click.option("--leases-per-node-max", type=int, help="Leases one node holds at once (50).")
 @click.option("--sweep-ms", type=int)
 @click.option("--heartbeat-ms", type=int)
 @click.option("--offline-after-ms", type=int)

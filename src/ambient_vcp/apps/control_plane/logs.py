@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 import msgspec
 import structlog
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Lossy:
+    """stderr whose trouble is nobody else's: a full disk loses log lines, and stops no work."""
+
+    def write(self, data: bytes) -> None:
+        with suppress(OSError):
+            sys.stderr.buffer.write(data)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.buffer.flush()
 
 
 def configure(level: str) -> None:
@@ -22,7 +35,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(_Lossy()),  # type: ignore[arg-type]  # it uses these two methods only
         cache_logger_on_first_use=True,
     )
     # The server's own messages (a bad request line, a failed start) in plain text.

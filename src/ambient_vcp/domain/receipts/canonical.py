@@ -45,18 +45,19 @@ def _is_simple(value: Json, depth_left: int) -> bool:
         return True
     if isinstance(value, int):
         return -INTEGER_MAX <= value <= INTEGER_MAX
-    if depth_left == 0:
-        return False
-    items: Iterable[Json]
     if isinstance(value, dict):
         keys: Iterable[object] = value
         for key in keys:
             if not (isinstance(key, str) and key.isascii()):
                 return False
-        items = value.values()
-    elif isinstance(value, list):
-        items = value
-    else:
+        return _are_simple(value.values(), depth_left)
+    items: object = value
+    return isinstance(items, list) and _are_simple(items, depth_left)
+
+
+def _are_simple(items: Iterable[Json], depth_left: int) -> bool:
+    """Whether all items of a container are, which may nest ``depth_left`` deep."""
+    if depth_left == 0:
         return False
     for item in items:
         # Most are ASCII texts, which need no further look.

@@ -78,7 +78,7 @@ def from_json(kind: type[T], value: Json, where: str) -> T:
         InvalidInputError: a missing or unknown field, another type than declared, or a broken
             bound. ``where`` and the path below it name the place.
     """
-    return cast("T", _reader(kind)(value, where))
+    return cast("T", _reader(cast("Hashable", kind))(value, where))
 
 
 Where = str | tuple["Where", str]
@@ -88,8 +88,10 @@ Reader = Callable[[Json, Where], object]
 
 
 @cache
-def _reader(kind: type) -> Reader:
+def _reader(kind: Hashable) -> Reader:
     """How objects of ``kind`` are read: its declaration is looked at once."""
+    assert isinstance(kind, type)
+    assert is_dataclass(kind)
     hints = get_type_hints(kind, include_extras=True)
     readers = [(each.name, f".{each.name}", _reader_of(hints[each.name])) for each in fields(kind)]
     names = frozenset(name for name, _, _ in readers)
@@ -120,7 +122,11 @@ def _reader_of(hint: Any, bounds: tuple[Bound, ...] = ()) -> Reader:
     if origin is tuple:
         return _list_reader(get_args(hint), bounds)
     if is_dataclass(hint):
-        return _reader(cast("type", hint))
+        return _reader(cast("Hashable", hint))
+    return _plain_reader(hint, bounds)
+
+
+def _plain_reader(hint: Any, bounds: tuple[Bound, ...]) -> Reader:
     if hint is bool:
         return _read_bool
     if hint is int:

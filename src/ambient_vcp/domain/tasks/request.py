@@ -295,9 +295,7 @@ def _requirements(request: _Terms, policy: TypePolicy) -> Requirements:
         node_types=frozenset({policy.node_type, NodeType.ANY}),
         min_cpu_cores=max(policy.min_cpu_cores, request.min_cpu_cores or 1),
         min_memory_gb=float(max(policy.min_memory_gb, request.min_memory_gb or 0.0)),
-        min_bandwidth_mbps=float(
-            max(policy.min_bandwidth_mbps, request.min_bandwidth_mbps or 0.0)
-        ),
+        min_bandwidth_mbps=float(max(policy.min_bandwidth_mbps, request.min_bandwidth_mbps or 0.0)),
         gpu=policy.gpu or request.require_gpu,
         region=request.region,
     )

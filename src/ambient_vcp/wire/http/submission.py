@@ -126,9 +126,7 @@ def named_digests(sent: TaskSubmission) -> Iterator[str]:
                 yield given["digest"]
 
 
-def read_submission(
-    sent: TaskSubmission, programs: Programs, draw: Draw, sizes: Sizes
-) -> Incoming:
+def read_submission(sent: TaskSubmission, programs: Programs, draw: Draw, sizes: Sizes) -> Incoming:
     """Translate one submission. ``draw`` gives random bytes where a commitment has to be made.
 
     Raises:
@@ -278,17 +276,10 @@ def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX)
         InvalidInputError: nesting, a list, an object, a key or a text beyond its bound.
     """
     if isinstance(value, (dict, list)):
-        if depth_left == 0:
-            raise InvalidInputError(where=where, rule=f"nests at most {DEPTH_MAX} deep")
-        if len(value) > ITEMS_MAX:
-            rule = f"has at most {ITEMS_MAX} entries"
-            raise InvalidInputError(where=where, rule=rule, got=str(len(value)))
+        _check_size(len(value), where, depth_left)
     if isinstance(value, dict):
         for key, item in value.items():
-            if len(key) > KEY_CHARS_MAX:
-                raise InvalidInputError(
-                    where=where, rule=f"keys have at most {KEY_CHARS_MAX} characters"
-                )
+            _check_key(key, where)
             # Most entries are short texts and numbers: they need no name of their place.
             if _is_large(item) and not (key in _FREE_TEXTS and isinstance(item, str)):
                 check_inputs(item, f"{where}.{key}", depth_left - 1)
@@ -300,6 +291,19 @@ def check_inputs(value: Any, where: str = "inputs", depth_left: int = DEPTH_MAX)
         raise InvalidInputError(
             where=where, rule=f"has at most {TEXT_CHARS_MAX} characters", got=str(len(value))
         )
+
+
+def _check_size(entries: int, where: str, depth_left: int) -> None:
+    if depth_left == 0:
+        raise InvalidInputError(where=where, rule=f"nests at most {DEPTH_MAX} deep")
+    if entries > ITEMS_MAX:
+        rule = f"has at most {ITEMS_MAX} entries"
+        raise InvalidInputError(where=where, rule=rule, got=str(entries))
+
+
+def _check_key(key: str, where: str) -> None:
+    if len(key) > KEY_CHARS_MAX:
+        raise InvalidInputError(where=where, rule=f"keys have at most {KEY_CHARS_MAX} characters")
 
 
 def _is_large(item: Any) -> bool:
