@@ -6,13 +6,17 @@ import random
 import pytest
 import wasmtime
 
-from ambient_vcp.adapters.wasmtime.data_segments import detach
-from ambient_vcp.adapters.wasmtime.engine import build_engine, new_store
-from ambient_vcp.adapters.wasmtime.fuel_meter import CALL_FUEL, ITEM_FUEL, RANDOM_BYTE_FUEL
-from ambient_vcp.adapters.wasmtime.imports import VCP_IMPORTS, WASI_IMPORTS
-from ambient_vcp.adapters.wasmtime.memory import GuestMemory
-from ambient_vcp.adapters.wasmtime.module_checks import inspect_module
-from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
+from ambient_vcp.adapters.wasmtime.execution.engine import build_engine, new_store
+from ambient_vcp.adapters.wasmtime.execution.fuel_meter import (
+    CALL_FUEL,
+    ITEM_FUEL,
+    RANDOM_BYTE_FUEL,
+)
+from ambient_vcp.adapters.wasmtime.execution.memory import GuestMemory
+from ambient_vcp.adapters.wasmtime.modules.data_segments import detach
+from ambient_vcp.adapters.wasmtime.modules.imports import VCP_IMPORTS, WASI_IMPORTS
+from ambient_vcp.adapters.wasmtime.modules.module_checks import inspect_module
+from ambient_vcp.adapters.wasmtime.modules.module_reader import ModuleRefusedError
 from ambient_vcp.domain.execution.outcome import Reason
 from support.cells import Cells
 

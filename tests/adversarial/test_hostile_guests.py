@@ -9,7 +9,7 @@ import time
 import pytest
 import wasmtime
 
-from ambient_vcp.adapters.wasmtime.imports import VCP_IMPORTS, WASI_IMPORTS
+from ambient_vcp.adapters.wasmtime.modules.imports import VCP_IMPORTS, WASI_IMPORTS
 from ambient_vcp.domain.execution.outcome import Reason
 from support.cells import Cells, descendants
 from support.native import attempts_inside_a_cell

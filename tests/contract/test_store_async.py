@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from ambient_vcp.adapters.sql import SqlStore
-from ambient_vcp.adapters.sql.writer import QUEUE_MAX
+from ambient_vcp.adapters.sql.engines.writer import QUEUE_MAX
 from ambient_vcp.domain.errors import UnavailableError
 from support.stores import ALICE, FakeClock, new_task, postgresql_handle, task_id
 

@@ -8,7 +8,7 @@ from ambient_vcp.domain.nodes.reputation import Reputation
 from ambient_vcp.domain.tasks.lifecycle import AttemptState, SlotPurpose, TaskState
 from ambient_vcp.domain.tasks.spec import AssuranceClass, LeaseRef, VerificationRequest
 from ambient_vcp.ports.store import NewSlot
-from ambient_vcp.services import results, settle
+from ambient_vcp.services.tasks import results, settle
 from ambient_vcp.testing import builders, final_checks
 from ambient_vcp.testing.cluster import Cluster, Submission
 from ambient_vcp.testing.entropy import SeededEntropy

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 
-from ambient_vcp.adapters.wasmtime import isolation, seccomp
+from ambient_vcp.adapters.wasmtime.containment import isolation, seccomp
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

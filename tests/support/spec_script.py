@@ -21,11 +21,11 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime._func import enter_wasm
 
-from ambient_vcp.adapters.wasmtime import isolation, seccomp
-from ambient_vcp.adapters.wasmtime.engine import build_engine, new_store
-from ambient_vcp.adapters.wasmtime.memory import GuestMemory
-from ambient_vcp.adapters.wasmtime.module_checks import check_imports, inspect_module
-from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
+from ambient_vcp.adapters.wasmtime.containment import isolation, seccomp
+from ambient_vcp.adapters.wasmtime.execution.engine import build_engine, new_store
+from ambient_vcp.adapters.wasmtime.execution.memory import GuestMemory
+from ambient_vcp.adapters.wasmtime.modules.module_checks import check_imports, inspect_module
+from ambient_vcp.adapters.wasmtime.modules.module_reader import ModuleRefusedError
 from support import wast
 
 FUEL = 100_000_000

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from ambient_vcp.apps.control_plane.dispatch import Dispatch
+from ambient_vcp.apps.control_plane.http.dispatch import Dispatch
 from ambient_vcp.ports.entropy import random_uuids
 from ambient_vcp.testing.entropy import SeededEntropy
 

@@ -6,11 +6,11 @@ from ambient_vcp.adapters.sql import SqlStore
 from ambient_vcp.domain.nodes.node import NodeStatus
 from ambient_vcp.domain.tasks.lifecycle import SlotPurpose
 from ambient_vcp.domain.tasks.spec import Requirements
-from ambient_vcp.services import finish
-from ambient_vcp.services.explain import explain
-from ambient_vcp.services.place import place
 from ambient_vcp.services.settings import WorkSettings
-from ambient_vcp.services.submit import submit_tasks
+from ambient_vcp.services.tasks import finish
+from ambient_vcp.services.tasks.explain import explain
+from ambient_vcp.services.tasks.place import place
+from ambient_vcp.services.tasks.submit import submit_tasks
 from ambient_vcp.testing import builders
 from ambient_vcp.testing.clock import FakeClock
 from ambient_vcp.testing.entropy import SeededEntropy

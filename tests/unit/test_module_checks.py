@@ -6,9 +6,9 @@ import random
 import pytest
 import wasmtime
 
-from ambient_vcp.adapters.wasmtime import module_checks
-from ambient_vcp.adapters.wasmtime.module_checks import check_module, inspect_module
-from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
+from ambient_vcp.adapters.wasmtime.modules import module_checks
+from ambient_vcp.adapters.wasmtime.modules.module_checks import check_module, inspect_module
+from ambient_vcp.adapters.wasmtime.modules.module_reader import ModuleRefusedError
 from ambient_vcp.domain.execution.outcome import Reason
 
 RICH = """(module

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ambient_vcp.adapters.sql import SqlStore
-from ambient_vcp.services import submit
-from ambient_vcp.services.place import place
 from ambient_vcp.services.settings import WorkSettings
+from ambient_vcp.services.tasks import submit
+from ambient_vcp.services.tasks.place import place
 from ambient_vcp.testing import builders
 from ambient_vcp.testing.entropy import SeededEntropy
 

@@ -23,6 +23,6 @@ class SignatureVerifier(Protocol):
         """Accept a key at enrolment.
 
         Raises:
-            InvalidKeyError: not 32 bytes of hex, not canonical, not on the curve, or of small order.
+            InvalidKeyError: not 32 bytes of hex, not canonical, off the curve, or of small order.
         """
         ...

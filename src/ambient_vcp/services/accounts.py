@@ -5,7 +5,7 @@ from __future__ import annotations
 from ambient_vcp.domain.errors import ConflictError, NotFoundError, ValidationFailedError
 from ambient_vcp.domain.ids import AccountId
 from ambient_vcp.ports.store import Account, Transaction
-from ambient_vcp.services import audit
+from ambient_vcp.services.record import audit
 
 USERNAME_MIN = 3
 USERNAME_MAX = 32

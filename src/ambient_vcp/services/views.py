@@ -15,7 +15,8 @@ from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.domain.verification.bounds import decision_bound
 from ambient_vcp.domain.verification.votes import DecisionKind
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import audit, finish
+from ambient_vcp.services.record import audit
+from ambient_vcp.services.tasks import finish
 
 VOTED = frozenset({"agreed", "disagreed"})
 NODE_PAGE = 500

@@ -16,7 +16,7 @@ from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES
 from ambient_vcp.domain.tasks.records import TaskRecord
 from ambient_vcp.domain.tasks.spec import LeaseRef, NodeType, TaskSpec
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import enrolment, nodes
+from ambient_vcp.services.machines import enrolment, nodes
 from ambient_vcp.services.settings import WorkSettings
 from ambient_vcp.testing import builders
 from ambient_vcp.testing.clock import FakeClock

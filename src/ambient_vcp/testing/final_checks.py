@@ -18,7 +18,7 @@ from ambient_vcp.domain.verification.bounds import BILLION, MILLION, decision_bo
 from ambient_vcp.domain.verification.judge import BLAMELESS, lease_of
 from ambient_vcp.domain.verification.votes import DecisionKind, votes_max
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import seal
+from ambient_vcp.services.record import seal
 from ambient_vcp.testing.invariants import Witness, demand
 from ambient_vcp.testing.signers import EXEC_CLASS
 from ambient_vcp.testing.simulated_node import truth

@@ -11,9 +11,9 @@ from ambient_vcp.domain.tasks.lifecycle import LIVE_STATES, TERMINAL_STATES, Slo
 from ambient_vcp.domain.tasks.records import AttemptResult, TaskRecord
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.store import Grant, NodeLease
-from ambient_vcp.services.leases import Renewal
-from ambient_vcp.services.results import Answer, AnswerStatus, Submission
 from ambient_vcp.services.settings import WorkSettings
+from ambient_vcp.services.tasks.leases import Renewal
+from ambient_vcp.services.tasks.results import Answer, AnswerStatus, Submission
 from ambient_vcp.testing.clock import FakeClock
 
 SLACK_MS = 1_500

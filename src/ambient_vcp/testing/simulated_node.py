@@ -13,7 +13,8 @@ from ambient_vcp.domain.nodes.node import NodeReport
 from ambient_vcp.domain.nodes.telemetry import Telemetry
 from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
 from ambient_vcp.ports.store import NodeLease
-from ambient_vcp.services import heartbeats, leases, results
+from ambient_vcp.services.machines import heartbeats
+from ambient_vcp.services.tasks import leases, results
 from ambient_vcp.testing.clock import FakeClock
 from ambient_vcp.testing.invariants import Witness
 from ambient_vcp.testing.network import Network

@@ -16,11 +16,13 @@ from ambient_vcp.domain.nodes.telemetry import Telemetry
 from ambient_vcp.domain.tasks.spec import LeaseRef, TaskSpec
 from ambient_vcp.ports.entropy import Entropy
 from ambient_vcp.ports.store import NodeLease, Transaction
-from ambient_vcp.services import finish, heartbeats, leases, log, nodes, results, seal
-from ambient_vcp.services.place import place
+from ambient_vcp.services.machines import heartbeats, nodes
+from ambient_vcp.services.record import log, seal
 from ambient_vcp.services.settings import WorkSettings
-from ambient_vcp.services.submit import submit_tasks
-from ambient_vcp.services.sweep import sweep
+from ambient_vcp.services.tasks import finish, leases, results
+from ambient_vcp.services.tasks.place import place
+from ambient_vcp.services.tasks.submit import submit_tasks
+from ambient_vcp.services.tasks.sweep import sweep
 from ambient_vcp.testing.invariants import Witness
 from ambient_vcp.testing.network import Journal
 from ambient_vcp.testing.signers import digest_of

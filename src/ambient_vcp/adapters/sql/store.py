@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from ambient_vcp.adapters.sql.clock import AnchoredClock, DatabaseClock
-from ambient_vcp.adapters.sql.sqlite import READERS_MAX, SqliteDatabase
-from ambient_vcp.adapters.sql.threads import BoundedThreads
-from ambient_vcp.adapters.sql.writer import GroupCommitWriter
+from ambient_vcp.adapters.sql.engines.clock import AnchoredClock, DatabaseClock
+from ambient_vcp.adapters.sql.engines.sqlite import READERS_MAX, SqliteDatabase
+from ambient_vcp.adapters.sql.engines.threads import BoundedThreads
+from ambient_vcp.adapters.sql.engines.writer import GroupCommitWriter
 from ambient_vcp.domain.errors import InvalidInputError
 from ambient_vcp.ports.store import Transaction
 
 if TYPE_CHECKING:
-    from ambient_vcp.adapters.sql.postgres import PostgresDatabase
+    from ambient_vcp.adapters.sql.engines.postgres import PostgresDatabase
 
 T = TypeVar("T")
 POSTGRESQL_CONNECTIONS = 10
@@ -183,7 +183,7 @@ def _open(
     parsed = _parse(url)
     if parsed.get_backend_name() == "postgresql":
         # Its driver takes a while to load, and most control planes do without it.
-        from ambient_vcp.adapters.sql.postgres import PostgresDatabase  # noqa: PLC0415  # see above
+        from ambient_vcp.adapters.sql.engines.postgres import PostgresDatabase  # noqa: PLC0415  # see above
 
         return PostgresDatabase(parsed, allow_unsafe=allow_unsafe, connections=connections)
     in_memory = parsed.database in (None, "", ":memory:")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from ambient_vcp.adapters.sql.accounts import SqlAccountStore
-from ambient_vcp.adapters.sql.blobs import SqlBlobIndex
-from ambient_vcp.adapters.sql.events import SqlEventStore
-from ambient_vcp.adapters.sql.idempotency import SqlIdempotencyStore
-from ambient_vcp.adapters.sql.log import SqlLogStore, SqlReceiptStore
 from ambient_vcp.adapters.sql.nodes import SqlNodeStore
 from ambient_vcp.adapters.sql.session import Session
-from ambient_vcp.adapters.sql.specs import SpecCache
+from ambient_vcp.adapters.sql.stores.accounts import SqlAccountStore
+from ambient_vcp.adapters.sql.stores.blobs import SqlBlobIndex
+from ambient_vcp.adapters.sql.stores.events import SqlEventStore
+from ambient_vcp.adapters.sql.stores.idempotency import SqlIdempotencyStore
+from ambient_vcp.adapters.sql.stores.log import SqlLogStore, SqlReceiptStore
+from ambient_vcp.adapters.sql.stores.specs import SpecCache
 from ambient_vcp.adapters.sql.tasks import SqlTaskStore
 from ambient_vcp.adapters.sql.work import Work
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ambient_vcp.adapters.sql.session import Session, json_text
-from ambient_vcp.adapters.sql.specs import SpecCache
 from ambient_vcp.adapters.sql.statement import json_list, sql
+from ambient_vcp.adapters.sql.stores.specs import SpecCache
 from ambient_vcp.domain.ids import TaskId
 
 _LOCK_TASKS = sql("SELECT 1 FROM tasks WHERE id IN {ids} ORDER BY id {lock}", ids=json_list("ids"))

@@ -21,7 +21,8 @@ from typing import NoReturn
 
 import msgspec
 
-from ambient_vcp.adapters.wasmtime import cell, engine, isolation, seccomp
+from ambient_vcp.adapters.wasmtime.containment import cell, isolation, seccomp
+from ambient_vcp.adapters.wasmtime.execution import engine
 from ambient_vcp.adapters.wasmtime.protocol import (
     PACKET_BYTES_MAX,
     Exited,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ambient_vcp.adapters.wasmtime.module_checks import check_imports, inspect_module
-from ambient_vcp.adapters.wasmtime.module_reader import ModuleRefusedError
+from ambient_vcp.adapters.wasmtime.modules.module_checks import check_imports, inspect_module
+from ambient_vcp.adapters.wasmtime.modules.module_reader import ModuleRefusedError
 from ambient_vcp.adapters.wasmtime.sandbox import WasmtimeSandbox
 from ambient_vcp.domain.execution.invocation import (
     BytesCall,

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ambient_vcp.adapters.passwords.bcrypt_hasher import PasswordHasher
 from ambient_vcp.adapters.sql.store import SqlStore
 from ambient_vcp.adapters.system import SystemEntropy
-from ambient_vcp.apps.control_plane import logs
+from ambient_vcp.apps.control_plane.http import logs
 from ambient_vcp.apps.control_plane.settings import ControlPlaneSettings
 from ambient_vcp.apps.control_plane.wiring import prepare_folder
 from ambient_vcp.domain.errors import VcpError
@@ -64,7 +64,7 @@ def _settings(given: dict[str, Any]) -> ControlPlaneSettings:
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(**given: Any) -> None:
     """Answer requests until SIGTERM or Ctrl-C."""
-    from ambient_vcp.apps.control_plane.server import serve as run  # noqa: PLC0415  (`--help` and `admin` need no web server)
+    from ambient_vcp.apps.control_plane.http.server import serve as run  # noqa: PLC0415  (`--help` and `admin` need no web server)
 
     settings = _settings(given)
     logs.configure(settings.log_level)

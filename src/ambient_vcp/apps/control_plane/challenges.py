@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from ambient_vcp.apps.control_plane.answers import RateLimitedError
+from ambient_vcp.apps.control_plane.http.answers import RateLimitedError
 from ambient_vcp.domain.errors import UnauthorizedError
 from ambient_vcp.domain.ids import PublicKey
 from ambient_vcp.ports.clock import Clock

@@ -14,8 +14,9 @@ from ambient_vcp.ports.clock import Clock
 from ambient_vcp.ports.entropy import Entropy
 from ambient_vcp.ports.signer import Signer
 from ambient_vcp.ports.store import Store, Transaction
-from ambient_vcp.services import log, place, seal, sweep
+from ambient_vcp.services.record import log, seal
 from ambient_vcp.services.settings import WorkSettings
+from ambient_vcp.services.tasks import place, sweep
 
 SEAL_MAX = 100
 IDLE_REST = 5

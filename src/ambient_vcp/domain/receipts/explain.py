@@ -133,13 +133,17 @@ def _bound_sentence(receipt: Receipt) -> list[str]:
         # Of the tasks that end so the wrong share is larger, and tasks in which nodes disagree end
         # otherwise: the sentence must promise neither.
         return [
-            f"If {share} of the nodes are malicious and work together, all nodes asked sign the "
-            f"same wrong result for at most {chance} of tasks. (Tasks in which nodes disagree are "
-            "decided otherwise, with a bound of their own.)"
+            (
+                f"If {share} of the nodes are malicious and work together, all nodes asked sign the "
+                f"same wrong result for at most {chance} of tasks. (Tasks in which nodes disagree are "
+                "decided otherwise, with a bound of their own.)"
+            )
         ]
     return [
-        f"If {share} of the nodes are malicious and work together, this rule accepts a wrong "
-        f"result for at most {chance} of tasks."
+        (
+            f"If {share} of the nodes are malicious and work together, this rule accepts a wrong "
+            f"result for at most {chance} of tasks."
+        )
     ]
 
 

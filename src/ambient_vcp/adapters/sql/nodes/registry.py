@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ambient_vcp.adapters.sql.cursors import FIRST_PAGE, decode_cursor, encode_cursor
 from ambient_vcp.adapters.sql.nodes.rows import (
     NODE_COLUMNS,
     STORED_COLUMNS,
@@ -15,6 +14,7 @@ from ambient_vcp.adapters.sql.nodes.rows import (
 )
 from ambient_vcp.adapters.sql.session import json_text
 from ambient_vcp.adapters.sql.statement import Statement, json_list, sql
+from ambient_vcp.adapters.sql.stores.cursors import FIRST_PAGE, decode_cursor, encode_cursor
 from ambient_vcp.adapters.sql.work import Work
 from ambient_vcp.domain.errors import ConflictError, NotFoundError
 from ambient_vcp.domain.ids import AccountId, NodeId, PublicKey

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ambient_vcp.adapters.sql.specs import encode, insert_specs
 from ambient_vcp.adapters.sql.statement import Batch, sql
+from ambient_vcp.adapters.sql.stores.specs import encode, insert_specs
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.domain.errors import ConflictError
 from ambient_vcp.domain.tasks.spec import NewTask

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ambient_vcp.adapters.sql.session import Row, json_text
-from ambient_vcp.adapters.sql.specs import load_specs
 from ambient_vcp.adapters.sql.statement import Batch, Fragment, json_list, sql
+from ambient_vcp.adapters.sql.stores.specs import load_specs
 from ambient_vcp.adapters.sql.tasks.base import (
     ATTEMPT_OF_LEASE,
     HELD_BY_LEASE,

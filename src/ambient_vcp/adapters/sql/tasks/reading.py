@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ambient_vcp.adapters.sql.cursors import FIRST_PAGE, decode_cursor, encode_cursor
 from ambient_vcp.adapters.sql.session import Row, json_text
-from ambient_vcp.adapters.sql.specs import load_specs
 from ambient_vcp.adapters.sql.statement import Statement, json_list, sql
+from ambient_vcp.adapters.sql.stores.cursors import FIRST_PAGE, decode_cursor, encode_cursor
+from ambient_vcp.adapters.sql.stores.specs import load_specs
 from ambient_vcp.adapters.sql.tasks.base import Stage
 from ambient_vcp.adapters.sql.tasks.rows import (
     ATTEMPT_COLUMNS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ambient_vcp.adapters.jose.tokens import Audience
-from ambient_vcp.apps.control_plane.answers import json_answer
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.answers import json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
 from ambient_vcp.domain.errors import (
     ConflictError,
     ForbiddenError,

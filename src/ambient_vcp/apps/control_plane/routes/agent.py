@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import assignment, json_answer, lease_info
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.answers import assignment, json_answer, lease_info
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
 from ambient_vcp.apps.control_plane.routes.nodes import node_id_of
 from ambient_vcp.apps.control_plane.routes.tasks import task_id_of
 from ambient_vcp.domain.errors import (
@@ -23,10 +23,11 @@ from ambient_vcp.domain.nodes.node import Node
 from ambient_vcp.domain.nodes.reputation import score
 from ambient_vcp.domain.tasks.spec import LeaseRef
 from ambient_vcp.ports.store import NodeLease, Transaction
-from ambient_vcp.services import heartbeats, leases, nodes, results
-from ambient_vcp.services.enrolment import GONE
-from ambient_vcp.services.heartbeats import Beat
-from ambient_vcp.services.results import Answer, AnswerStatus, NodeFailure, Submission
+from ambient_vcp.services.machines import heartbeats, nodes
+from ambient_vcp.services.machines.enrolment import GONE
+from ambient_vcp.services.machines.heartbeats import Beat
+from ambient_vcp.services.tasks import leases, results
+from ambient_vcp.services.tasks.results import Answer, AnswerStatus, NodeFailure, Submission
 from ambient_vcp.wire.attempt_result import decode_result
 from ambient_vcp.wire.http.fields import network_prefix, rfc3339
 from ambient_vcp.wire.http.leases import (

@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import json_answer
-from ambient_vcp.apps.control_plane.endpoint import (
+from ambient_vcp.apps.control_plane.http.answers import json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import (
     BODY_BYTES_MAX,
     Call,
     Table,
@@ -17,7 +17,7 @@ from ambient_vcp.apps.control_plane.endpoint import (
     body_stream,
     read_body,
 )
-from ambient_vcp.apps.control_plane.ranges import BYTES_TYPE, blob_response
+from ambient_vcp.apps.control_plane.http.ranges import BYTES_TYPE, blob_response
 from ambient_vcp.domain.errors import InvalidInputError, NotFoundError
 from ambient_vcp.domain.ids import AccountId, Digest
 from ambient_vcp.ports.store import Transaction, Upload

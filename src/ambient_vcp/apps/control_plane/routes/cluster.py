@@ -8,9 +8,9 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from ambient_vcp.apps.control_plane.answers import json_answer
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who, body_stream
-from ambient_vcp.apps.control_plane.ranges import BYTES_TYPE
+from ambient_vcp.apps.control_plane.http.answers import json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who, body_stream
+from ambient_vcp.apps.control_plane.http.ranges import BYTES_TYPE
 from ambient_vcp.services import views
 from ambient_vcp.wire.fields import Shape
 from ambient_vcp.wire.http.public import ClusterStats, ProbeTaken

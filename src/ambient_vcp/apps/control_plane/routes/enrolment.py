@@ -9,10 +9,10 @@ from typing import Any
 from starlette.responses import Response
 
 from ambient_vcp.adapters.jose.tokens import Audience, IssuedToken
-from ambient_vcp.apps.control_plane.answers import encode, json_answer
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
-from ambient_vcp.apps.control_plane.idempotency import HEADER, once
-from ambient_vcp.apps.control_plane.idempotency import NAME as IDEMPOTENCY_KEY
+from ambient_vcp.apps.control_plane.http.answers import encode, json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.idempotency import HEADER, once
+from ambient_vcp.apps.control_plane.http.idempotency import NAME as IDEMPOTENCY_KEY
 from ambient_vcp.apps.control_plane.routes.nodes import node_answer
 from ambient_vcp.domain.errors import UnauthorizedError
 from ambient_vcp.domain.execution.trace import length_prefixed
@@ -25,8 +25,8 @@ from ambient_vcp.domain.nodes.capability import (
 )
 from ambient_vcp.domain.nodes.node import Node, NodeReport
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import enrolment
-from ambient_vcp.services.enrolment import Applicant
+from ambient_vcp.services.machines import enrolment
+from ambient_vcp.services.machines.enrolment import Applicant
 from ambient_vcp.wire.challenge import challenge_message
 from ambient_vcp.wire.http.fields import network_prefix
 from ambient_vcp.wire.http.nodes import (

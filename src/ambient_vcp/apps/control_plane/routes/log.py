@@ -8,11 +8,11 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import json_answer
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.answers import json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
 from ambient_vcp.domain.log.merkle import SIZE_MAX
 from ambient_vcp.ports.store import Leaf, LogHead, Transaction
-from ambient_vcp.services import log
+from ambient_vcp.services.record import log
 from ambient_vcp.wire.fields import Shape
 from ambient_vcp.wire.http.public import (
     CheckpointAnswer,

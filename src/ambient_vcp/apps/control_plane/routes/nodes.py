@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import activity, json_answer
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.answers import activity, json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
 from ambient_vcp.domain.errors import ForbiddenError, NotFoundError
 from ambient_vcp.domain.ids import AccountId, NodeId
 from ambient_vcp.domain.nodes.capability import (
@@ -16,7 +16,8 @@ from ambient_vcp.domain.nodes.capability import (
 )
 from ambient_vcp.domain.nodes.node import Node, NodeStatus
 from ambient_vcp.ports.store import NodeEvent, Transaction
-from ambient_vcp.services import accounts, nodes
+from ambient_vcp.services import accounts
+from ambient_vcp.services.machines import nodes
 from ambient_vcp.wire.fields import Shape
 from ambient_vcp.wire.http.node_info import node_info
 from ambient_vcp.wire.http.nodes import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import json_answer
-from ambient_vcp.apps.control_plane.endpoint import BODY_BYTES_MAX, Call, Table, Who
+from ambient_vcp.apps.control_plane.http.answers import json_answer
+from ambient_vcp.apps.control_plane.http.endpoint import BODY_BYTES_MAX, Call, Table, Who
 from ambient_vcp.apps.control_plane.plane import ControlPlane
 from ambient_vcp.apps.control_plane.routes.blobs import CHUNK_BYTES_MAX
 from ambient_vcp.domain.errors import VcpError

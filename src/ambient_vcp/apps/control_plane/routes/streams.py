@@ -9,14 +9,15 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from ambient_vcp.adapters.jose.tokens import LEEWAY_SEC
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
 from ambient_vcp.apps.control_plane.fanout import Listener
-from ambient_vcp.apps.control_plane.sse import EventStream, frame
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.sse import EventStream, frame
 from ambient_vcp.domain.errors import ForbiddenError, InvalidInputError
 from ambient_vcp.domain.ids import AccountId, TaskId
 from ambient_vcp.ports.store import Event, Transaction
-from ambient_vcp.services import nodes, views
-from ambient_vcp.services.enrolment import GONE
+from ambient_vcp.services import views
+from ambient_vcp.services.machines import nodes
+from ambient_vcp.services.machines.enrolment import GONE
 from ambient_vcp.services.views import Viewer
 from ambient_vcp.wire.fields import Shape
 from ambient_vcp.wire.http.task_answers import TaskEvent

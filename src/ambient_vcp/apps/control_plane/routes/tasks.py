@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import msgspec
 from starlette.responses import Response
 
-from ambient_vcp.apps.control_plane.answers import encode, json_answer, raw_json
-from ambient_vcp.apps.control_plane.endpoint import Call, Table, Who
-from ambient_vcp.apps.control_plane.idempotency import HEADER, once
-from ambient_vcp.apps.control_plane.ranges import BYTES_TYPE, blob_response, bytes_response
+from ambient_vcp.apps.control_plane.http.answers import encode, json_answer, raw_json
+from ambient_vcp.apps.control_plane.http.endpoint import Call, Table, Who
+from ambient_vcp.apps.control_plane.http.idempotency import HEADER, once
+from ambient_vcp.apps.control_plane.http.ranges import BYTES_TYPE, blob_response, bytes_response
 from ambient_vcp.domain.errors import ConflictError, NotFoundError
 from ambient_vcp.domain.ids import Digest, TaskId
 from ambient_vcp.domain.receipts.canonical import Json
@@ -25,7 +25,9 @@ from ambient_vcp.domain.tasks.records import Attempt, TaskRecord
 from ambient_vcp.domain.tasks.request import build_spec
 from ambient_vcp.domain.tasks.spec import TaskSpec
 from ambient_vcp.ports.store import Transaction
-from ambient_vcp.services import explain, seal, submit, views
+from ambient_vcp.services import views
+from ambient_vcp.services.record import seal
+from ambient_vcp.services.tasks import explain, submit
 from ambient_vcp.services.views import Viewer
 from ambient_vcp.wire.fields import Shape
 from ambient_vcp.wire.http.submission import Incoming, named_digests, read_submission

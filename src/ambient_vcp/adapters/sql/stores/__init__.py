@@ -1,0 +1,1 @@
+"""One module an aggregate: the statements and the rows they fill."""

@@ -1,0 +1,1 @@
+"""The process around a run and the layers that shut it in."""

@@ -1,0 +1,1 @@
+"""One run inside a cell: engine, memory, host functions, fuel."""

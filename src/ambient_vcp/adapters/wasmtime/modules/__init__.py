@@ -1,0 +1,1 @@
+"""What is known and refused of a module before it is compiled."""

@@ -1,0 +1,1 @@
+"""Nodes: how they join, report and leave."""

@@ -1,0 +1,1 @@
+"""What is left behind for anybody to check: audit records, the log, receipts."""
