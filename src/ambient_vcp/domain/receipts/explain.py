@@ -129,22 +129,14 @@ def _bound_sentence(receipt: Receipt) -> list[str]:
         return ["The result is wrong only if the trusted executor is dishonest or broken."]
     share = percent(bound.assumed_malicious_ppm, 1_000_000)
     chance = percent(bound.parts_per_billion, 1_000_000_000)
+    if_so = f"If {share} of the nodes are malicious and work together, "
     if bound.formula is BoundFormula.UNANIMOUS:
         # Of the tasks that end so the wrong share is larger, and tasks in which nodes disagree end
         # otherwise: the sentence must promise neither.
-        return [
-            (
-                f"If {share} of the nodes are malicious and work together, all nodes asked sign the "
-                f"same wrong result for at most {chance} of tasks. (Tasks in which nodes disagree are "
-                "decided otherwise, with a bound of their own.)"
-            )
-        ]
-    return [
-        (
-            f"If {share} of the nodes are malicious and work together, this rule accepts a wrong "
-            f"result for at most {chance} of tasks."
-        )
-    ]
+        same = f"all nodes asked sign the same wrong result for at most {chance} of tasks. "
+        otherwise = "(Tasks in which nodes disagree are decided otherwise, with their own bound.)"
+        return [if_so + same + otherwise]
+    return [if_so + f"this rule accepts a wrong result for at most {chance} of tasks."]
 
 
 def _independence_caveats(receipt: Receipt) -> list[str]:
