@@ -230,7 +230,7 @@ def test_a_cancelled_task_kills_its_cell(cluster: Cluster) -> None:
 
 def test_a_killed_agent_s_work_finishes_elsewhere(cluster: Cluster) -> None:
     victim = cluster.node("alpha")
-    module, inputs, more = counting(3)
+    module, inputs, more = counting(8)
     task_id = cluster.submit(module, inputs, **more)
     eventually("running cell", lambda: cells_of(victim.pid))
     cluster.node("beta")

@@ -12,7 +12,7 @@ STEPS_MAX = 200_000
 # of digits, points and commas is one token: of "1,5 + 2" nothing is a number, rather than "5 + 2".
 # U+2212 is the minus sign, U+00D7 the multiplication sign.
 _TOKENS = re.compile(
-    r"(?P<space>\s+)|(?P<number>[\d.,]*\d)"
+    r"(?P<space>\s+)|(?P<number>[\d.,]+)"
     r"|(?P<operator>\*\*|[-\u2212+*/\u00d7·÷^]|[xX](?=\s*[-\u2212+(.\d]))"
     r"|(?P<open>\()|(?P<close>\))|(?P<word>\w+)|(?P<other>.)",
     re.DOTALL,
@@ -44,14 +44,16 @@ def _segments(text: str) -> Iterator[list[Token]]:
     """Runs of tokens that could belong to an expression."""
     segment: list[Token] = []
     for found in _TOKENS.finditer(text):
-        kind, token = found.lastgroup or "other", found[0]
+        kind, run = found.lastgroup or "other", found[0]
+        # The point at the end of a sentence is not its last number's.
+        token = run.rstrip(".,") if kind == "number" else run
         if kind == "number" and not _NUMBER.fullmatch(token):
             kind = "other"
-        if kind in ("word", "other"):
+        if kind not in ("word", "other"):
+            segment.append((kind, token.replace(",", "")))
+        if kind in ("word", "other") or token != run:
             yield segment
             segment = []
-        else:
-            segment.append((kind, token.replace(",", "")))
     yield segment
 
 

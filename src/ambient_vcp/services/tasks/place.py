@@ -137,7 +137,7 @@ def place(
         )
 
     room = sum(max(0, view.capacity - view.leases) for view in views.values())
-    few = min(most, max(LOOK_AT_MIN, room)) if room else most
+    few = min(most, max(LOOK_AT_MIN, room))
     waiting, plan = planned(few)
     if few < most and len(plan.choices) < room:
         # Some of these cannot be placed: what is behind them may.
