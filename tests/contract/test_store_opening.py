@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-import ambient_vcp.adapters.sql.engines.migrate
+import ambient_vcp.adapters.sql
 from ambient_vcp.adapters.sql import SqlStore
 from ambient_vcp.adapters.sql.engines.migrate import HEAD, downgrade, upgrade
 from ambient_vcp.domain.errors import ConflictError, InvalidInputError, UnavailableError
@@ -45,7 +45,7 @@ def test_a_second_control_plane_cannot_open_the_same_file(tmp_path):
 
 
 def test_the_newest_step_is_the_one_that_the_program_expects():
-    folder = Path(ambient_vcp.adapters.sql.engines.migrate.__file__).parent / "migrations"
+    folder = Path(ambient_vcp.adapters.sql.__file__).parent / "migrations"
     assert ScriptDirectory(str(folder)).get_current_head() == HEAD
 
 
