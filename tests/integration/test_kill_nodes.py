@@ -32,7 +32,7 @@ LEASE_MS, SWEEP_MS = 4_000, 1_000
 SLACK_MS = 2_000
 """For a busy machine: noticing, placing and claiming."""
 
-LONG_ROUNDS = 250_000_000
+LONG_ROUNDS = 800_000_000
 """Half a second of work on a fast machine at rest, several on a busy one."""
 
 

@@ -56,7 +56,7 @@ SLOW_COPY = wasmtime.wat2wasm(
     )
 )
 LONG_LEASE = ("--lease-ms", "30000", *FAST[2:])
-ROUNDS_PER_SECOND = 250_000_000
+ROUNDS_PER_SECOND = 400_000_000
 
 
 def scalar(entry: str, *args: str) -> dict[str, object]:

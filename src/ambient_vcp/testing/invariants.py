@@ -148,6 +148,8 @@ class Witness:
     def claimed(self, confirmed: Sequence[NodeLease]) -> None:
         for entry in confirmed:
             demand(self._live(entry.lease), "I3: only a live lease is confirmed", entry.lease)
+            # A node that came back and takes up its own live lease has recovered the work itself.
+            self._moved_on(entry.lease)
 
     def renewed(self, node_id: NodeId, asked: Sequence[LeaseRef], renewal: Renewal) -> None:
         for ref in asked:

@@ -58,6 +58,11 @@ def renew(
 ) -> Renewal:
     """Extend the node's live leases; say which are lost."""
     own = [lease for lease in leases if lease.node_id == node_id]
-    renewed = tx.tasks.renew(own, lease_ms=lease_ms)
-    lost = tuple(lease for lease in own if (lease.task_id, lease.slot) not in renewed)
+    # Epochs only rise: of two leases on one slot the older cannot be live.
+    newest: dict[tuple[TaskId, int], LeaseRef] = {}
+    for lease in sorted(own, key=lambda each: each.epoch):
+        newest[lease.task_id, lease.slot] = lease
+    renewed = tx.tasks.renew(list(newest.values()), lease_ms=lease_ms)
+    kept = {newest[place] for place in renewed}
+    lost = tuple(lease for lease in own if lease not in kept)
     return Renewal(renewed=renewed, lost=lost, now_ms=tx.now_ms())
