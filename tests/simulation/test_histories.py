@@ -53,7 +53,8 @@ def test_a_node_that_slept_through_its_lease_changes_nothing_when_it_wakes(seed)
         cluster.run_for(90_000)
         record = only(cluster)
         assert record.task.state is TaskState.COMPLETED
-        late, accepted = record.attempts
+        # An audit may follow by chance; it is no part of this story.
+        late, accepted = (a for a in record.attempts if a.purpose is SlotPurpose.PRIMARY)
         assert (late.node_id, late.state, late.verdict) == (
             "n00",
             AttemptState.EXPIRED,
