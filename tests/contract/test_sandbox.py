@@ -356,15 +356,15 @@ def test_cancelling_kills_the_cell_at_once(cells):
 
 
 def test_a_dead_helper_fails_its_runs_and_is_replaced(tmp_path):
-    others = descendants()
     with Cells(tmp_path) as own:
 
         async def orphaned():
             request = own.request(ARITHMETIC, ScalarCall(name="spin"), fuel_max=10**15)
             run = asyncio.create_task(own.sandbox.run(request))
             await asyncio.sleep(0.3)
-            family = descendants() - others
-            os.kill(own.sandbox._zygote._process.pid, signal.SIGKILL)
+            helper = psutil.Process(own.sandbox._zygote._process.pid)
+            family = {helper.pid} | {child.pid for child in helper.children(recursive=True)}
+            os.kill(helper.pid, signal.SIGKILL)
             return family, (await run).outcome
 
         family, outcome = own.runner.run(orphaned())
