@@ -96,7 +96,8 @@ class Work:
         self._cursor = report.cursor
         self.unplaced = report.unplaced
         # A backlog that nobody can take is looked at less often than one that moves.
-        self._scheduler.rest = 1 if report.grants or not report.unplaced else IDLE_REST
+        stuck = report.unplaced - report.patient
+        self._scheduler.rest = 1 if report.grants or not stuck else IDLE_REST
         if report.grants:
             self._fanout.granted(grant.lease.node_id for grant in report.grants)
             self.happened()

@@ -27,11 +27,15 @@ PASS_OVER_FROM = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceReport:
-    """What one round did. ``cursor`` goes into the next round."""
+    """What one round did. ``patient`` of the ``unplaced`` are of held tasks or audits.
+
+    ``cursor`` goes into the next round.
+    """
 
     grants: tuple[Grant, ...]
     unplaced: int
     cursor: str
+    patient: int = 0
 
 
 def node_view(node: Node, now_ms: int, leases_max: int) -> NodeView:
@@ -149,14 +153,19 @@ def place(
     by_task = {slot.slot.task_id: slot for slot in waiting}
     _note_grants(tx, grants, by_task)
     _hold(tx, plan.unplaced, by_task, {grant.lease.task_id for grant in grants})
-    _pass_over(tx, plan.unplaced, waiting)
-    return PlaceReport(grants=tuple(grants), unplaced=len(plan.unplaced), cursor=plan.cursor)
+    patient = _pass_over(tx, plan.unplaced, waiting)
+    return PlaceReport(
+        grants=tuple(grants), unplaced=len(plan.unplaced), patient=patient, cursor=plan.cursor
+    )
 
 
 def _pass_over(
     tx: Transaction, unplaced: Sequence[Unplaced], waiting: Sequence[WaitingSlot]
-) -> None:
-    """Let the next round look at other held tasks and audits first, where there are many."""
+) -> int:
+    """Let the next round look at other held tasks and audits first, where there are many.
+
+    Answers how many of the unplaced are such: they are no backlog that new work stands behind.
+    """
     patient = {
         (each.slot.task_id, each.slot.index)
         for each in waiting
@@ -166,6 +175,7 @@ def _pass_over(
     again = [place for place in stuck if place in patient]
     if len(again) >= PASS_OVER_FROM:
         tx.tasks.pass_over(again)
+    return len(again)
 
 
 def _note_grants(
