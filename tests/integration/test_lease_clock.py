@@ -14,9 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from support.debian import install, may_install
 from support.processes import ACCOUNT, SHORT_LEASES, Site, eventually
 
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+def _libraries() -> list[Path]:
+    return sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+
+if not _libraries() and may_install():
+    install("libfaketime")
+LIBRARIES = _libraries()
 LEASE_SEC, SWEEP_SEC, SLACK_SEC = 4.0, 1.0, 2.0
 HOUR_SEC, DAY_SEC = 3_600, 86_400
 LONG = {"min_nodes": 1, "max_execution_time_sec": 600}
@@ -25,7 +33,7 @@ PATIENT = ("--chaos", "slow:120")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not LIBRARIES, reason="Debian's package libfaketime is not installed"),
+    pytest.mark.skipif(not LIBRARIES, reason="not installed: apt-get install libfaketime"),
 ]
 
 

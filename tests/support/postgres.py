@@ -7,7 +7,6 @@ server (``fsync`` and ``full_page_writes`` on). Started by root it runs as ``pos
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -19,6 +18,8 @@ import time
 from pathlib import Path
 
 import psycopg
+
+from support.debian import install, may_install
 
 INSTALL_HINT = "install it with: apt-get install postgresql"
 START_SEC_MAX = 60
@@ -55,22 +56,10 @@ def binaries() -> Path:
     folder = find_binaries()
     if folder is not None:
         return folder
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not may_install():
         raise PostgresMissingError(f"PostgreSQL is not installed; {INSTALL_HINT}")
-    with Path(tempfile.gettempdir(), "ambient-vcp-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = find_binaries()
-        if folder is None:
-            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-                subprocess.run(
-                    ["apt-get", "-q", *command],
-                    env=environment,
-                    capture_output=True,
-                    timeout=600,
-                    check=False,
-                )
-            folder = find_binaries()
+    install("postgresql")
+    folder = find_binaries()
     if folder is None:
         raise PostgresMissingError(f"PostgreSQL could not be installed; {INSTALL_HINT}")
     return folder
